@@ -1,0 +1,90 @@
+"""The one stream that a run is told by: typed events, each a line of JSON on the wire.
+
+The page, the command line and the tests all read this stream; nobody computes progress twice.
+``seconds_left`` is for the whole run, None as long as nothing was measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The question has been understood; ``points`` counts (t, task) pairs, ``stored`` those the store already has."""
+
+    fingerprint: str
+    points: int
+    stored: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe is being carried out. ``endpoint`` is "a", "b" or "both" (one recipe named twice)."""
+
+    endpoint: str
+    step: int
+    steps: int
+    loss: float
+    validation_accuracy: float | None = None
+    validation_loss: float | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A recipe's model is in the store. ``steps`` were run now (0: it was there)."""
+
+    endpoint: str
+    fingerprint: str
+    steps: int
+
+
+@dataclass(frozen=True)
+class Working:
+    """What is happening, in a few words, where nothing else tells ("reading the weights of A")."""
+
+    what: str
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class PointReady:
+    """Responses of task number ``task`` at ``t`` are in the store. Loss in nats, accuracy as a fraction."""
+
+    task: int
+    t: float
+    loss: float
+    accuracy: float
+    done: int
+    points: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """Everything that was asked for is in the store."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run ended early; ``sentence`` says why and what to do."""
+
+    sentence: str
+
+
+Event = Resolved | Training | Trained | Working | PointReady | Done | Failed
+KINDS = {kind.__name__: kind for kind in (Resolved, Training, Trained, Working, PointReady, Done, Failed)}
+
+
+def to_json(event: Event) -> dict:
+    """The event as plain JSON values, its kind under ``event``."""
+    return {"event": type(event).__name__, **asdict(event)}
+
+
+def from_json(data: dict) -> Event:
+    """The event that ``to_json`` wrote."""
+    fields = dict(data)
+    return KINDS[fields.pop("event")](**fields)

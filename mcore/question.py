@@ -1,0 +1,209 @@
+"""The question as a frozen value: endpoints, tasks, path, points, probes and precision.
+
+Nothing here reads a file or a model. ``parse`` turns anything a stranger sends into an
+``Experiment`` or raises a ``QuestionError`` that names the field. The defaults belong to
+version 1: a link leaves out what its author left out, so they must never change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+
+from mcore.errors import QuestionError
+
+PROBES = ("loss", "accuracy", "knowledge", "macro_f1", "calibration", "agreement", "ensemble")
+MOST_POINTS = 1001
+MOST_BYTES = 256 * 1024  # of a question written as JSON: more is not a question
+SCHEMES = ("hub:", "builtin:", "local:")
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _scheme(value: Any) -> Any:
+    if isinstance(value, str) and not (value.startswith(SCHEMES) and value.partition(":")[2].strip()):
+        raise ValueError("should be hub:ORG/NAME@REVISION, builtin:NAME@STEP or local:PATH")
+    return value
+
+
+Address = Annotated[str, BeforeValidator(_scheme), Field(max_length=1000)]
+
+
+class Task(Frozen):
+    """Labelled rows. What is left out is found from the data (columns) or has the stated default."""
+
+    task: Address
+    split: str | None = Field(None, max_length=200)
+    limit: int | None = Field(None, ge=1, le=10_000_000)
+    sample_seed: int = Field(0, ge=0, le=2**31 - 1)
+    max_length: int | None = Field(None, ge=4, le=8192)
+    text: str | Annotated[list[str], Field(min_length=1, max_length=2)] | None = None
+    label: str | None = None
+
+
+class Recipe(Frozen):
+    """How to fine-tune ``base`` on the training rows of ``task``: AdamW, warm-up, then linear decay to zero.
+
+    ``rows`` names a part of the training split: ``all``, ``half-1``, ``half-2`` or a fraction in (0, 1].
+    ``warmup`` is a fraction of the steps. ``cartography`` counts the training rows that are followed.
+    """
+
+    base: Address
+    task: Task
+    method: Literal["full"] = "full"
+    steps: int = Field(200, ge=1, le=1_000_000)
+    batch_size: int = Field(32, ge=1, le=4096)
+    learning_rate: float = Field(5e-4, gt=0, le=10)
+    head_seed: int = Field(1, ge=0, le=2**31 - 1)
+    data_seed: int = Field(1, ge=0, le=2**31 - 1)
+    rows: Literal["all", "half-1", "half-2"] | Annotated[float, Field(gt=0, le=1)] = "all"
+    weight_decay: float = Field(0.01, ge=0, le=10)
+    warmup: float = Field(0.1, ge=0, le=1)
+    clip: float = Field(1.0, gt=0, le=1e6)
+    cartography: int = Field(1024, ge=0, le=1_000_000)
+
+
+def _endpoint_tag(value: Any) -> str:
+    return "checkpoint" if isinstance(value, str) else "recipe"
+
+
+Endpoint = Annotated[
+    Annotated[Address, Tag("checkpoint")] | Annotated[Recipe, Tag("recipe")], Discriminator(_endpoint_tag)
+]
+
+
+class PathSpec(Frozen):
+    """The way from A (t = 0) to B (t = 1)."""
+
+    kind: Literal["linear"] = "linear"
+    align: Literal["none"] = "none"
+
+
+class LabelNames(Frozen):
+    """A person's word for what each output of an endpoint means, in the order of the outputs."""
+
+    a: list[str] | None = None
+    b: list[str] | None = None
+
+
+class Experiment(Frozen):
+    """Two endpoints, the tasks to read along the path between them, and how finely."""
+
+    version: Literal[1]
+    a: Endpoint
+    b: Endpoint
+    tasks: Annotated[list[Task], Field(min_length=1, max_length=8)]
+    path: PathSpec = PathSpec()
+    points: Annotated[int, Field(ge=2, le=MOST_POINTS)] | Annotated[
+        list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=MOST_POINTS)
+    ] = 26
+    probes: list[Literal["loss", "accuracy", "knowledge", "macro_f1", "calibration", "agreement", "ensemble"]] = Field(
+        default=["loss", "accuracy", "knowledge"]
+    )
+    precision: Literal["float32", "bfloat16"] = "float32"
+    labels: LabelNames = LabelNames()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _points_are_one_kind(cls, data: Any) -> Any:
+        """Say what is wrong with ``points`` once, not once for each kind that they might have been."""
+        points = data.get("points", 26) if isinstance(data, dict) else 26
+        if isinstance(points, list):
+            fits = 1 <= len(points) <= MOST_POINTS and all(
+                isinstance(t, int | float) and not isinstance(t, bool) and math.isfinite(t) and 0 <= t <= 1 for t in points
+            )
+        else:
+            fits = isinstance(points, int) and not isinstance(points, bool) and 2 <= points <= MOST_POINTS
+        if not fits:
+            raise QuestionError(
+                "points", f"{_short(points)} is not possible",
+                f"give a count from 2 to {MOST_POINTS} or a list of up to {MOST_POINTS} numbers from 0 to 1",
+            )  # fmt: skip
+        return data
+
+    def ts(self) -> list[float]:
+        """The t that are asked for, rising, without repeats."""
+        if isinstance(self.points, int):
+            return [i / (self.points - 1) for i in range(self.points)]
+        return sorted(set(map(float, self.points)))
+
+
+def parse(data: Any) -> Experiment:
+    """An ``Experiment`` from JSON text, bytes or plain values. Raises ``QuestionError``."""
+    return _validated(Experiment, data, "experiment")
+
+
+def parse_recipe(data: Any) -> Recipe:
+    """A ``Recipe`` from JSON text, bytes or plain values. Raises ``QuestionError``."""
+    return _validated(Recipe, data, "recipe")
+
+
+def canonical(value: BaseModel | dict | list) -> str:
+    """JSON that is equal for equal values: every default written out, keys sorted."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def as_written(value: BaseModel) -> dict:
+    """Plain values with just what the author wrote, defaults left out."""
+    return value.model_dump(mode="json", exclude_unset=True)
+
+
+def fingerprint(value: BaseModel | dict | list) -> str:
+    """32 hexadecimal digits that stand for the value (SHA-256 of its canonical JSON)."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:32]
+
+
+def _validated(model: type[BaseModel], data: Any, name: str) -> Any:
+    if isinstance(data, str | bytes):
+        if len(data) > MOST_BYTES:
+            raise QuestionError(name, f"it is {len(data):,} bytes long", f"give at most {MOST_BYTES:,} bytes of JSON")
+        try:
+            data = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise QuestionError(name, f"it is not JSON ({error})", "give one JSON object") from None
+    if not isinstance(data, dict | BaseModel):
+        raise QuestionError(name, f"it is {_short(data)}", "give one JSON object")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _told(error) from None
+    except RecursionError:
+        raise QuestionError(name, "it is nested too deeply", "give one JSON object of the documented shape") from None
+
+
+def _told(error: ValidationError) -> QuestionError:
+    """The first complaint as a sentence with the field's name as the author wrote it."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"] if part not in ("checkpoint", "recipe") and not _is_branch(part))
+    if first["type"] == "missing":
+        return QuestionError(field, "it is missing", "add it")
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(_fields_beside(first["loc"]))
+        return QuestionError(field, "there is no such field", f"use one of: {known}" if known else "leave it out")
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
+    return QuestionError(field, f"{_short(first['input'])} is not possible", message[0].lower() + message[1:])
+
+
+def _is_branch(part: int | str) -> bool:
+    """True for the names pydantic gives to the branches of a union, which no author wrote."""
+    return isinstance(part, str) and (part in ("str", "float", "int") or part.startswith(("list[", "constrained", "literal[", "function")))
+
+
+def _fields_beside(loc: tuple) -> list[str]:
+    inside = {"task": Task, "tasks": Task, "path": PathSpec, "labels": LabelNames}
+    above = [part for part in loc[:-1] if isinstance(part, str)]
+    if not above:
+        return list(Experiment.model_fields)
+    return list(inside.get(above[-1], Recipe).model_fields)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,203 @@
+"""From names to things: an experiment whose every name is resolved, checked before anything expensive starts.
+
+Addresses become digests of files, tasks become rows, recipes become the fingerprint that their
+model will have. The identity of the whole is made of contents, not of names: the same question
+about a copied folder is the same question. No torch here, so that a page can resolve as one types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcore import tasks
+from mcore.checkpoints import Checkpoint, check_joinable, look
+from mcore.errors import QuestionError
+from mcore.labels import may_fit
+from mcore.question import Experiment, Recipe, Task, fingerprint
+from mcore.tasks import Rows
+
+TRAINING_VERSION = 1  # of what a recipe means: a change in finetune.py that changes the weights raises it
+EVALUATION_VERSION = 1  # likewise for the responses
+LONGEST = 128  # tokens, where neither the task nor the model says less
+VALIDATION_ROWS = 512  # that a recipe is watched on
+
+
+@dataclass(frozen=True)
+class ResolvedTask:
+    """A task with its rows; ``max_length`` in tokens, as it is used."""
+
+    task: Task
+    rows: Rows
+    max_length: int
+
+    @property
+    def identity(self) -> dict:
+        return {"rows": self.rows.digest, "max_length": self.max_length}
+
+
+@dataclass(frozen=True)
+class ResolvedRecipe:
+    """A recipe with its base looked at and its training rows chosen. ``fingerprint`` is that of the model to be."""
+
+    recipe: Recipe
+    base: Checkpoint
+    training: ResolvedTask
+    validation: ResolvedTask | None
+    fingerprint: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.training.rows.names
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One end of a path: a checkpoint that is there, or a recipe for one. ``looked_at`` is it, or its base."""
+
+    side: str
+    source: Checkpoint | ResolvedRecipe
+    labels: tuple[str, ...] | None  # of its outputs, a person's words for them first; None: no head
+
+    @property
+    def recipe(self) -> ResolvedRecipe | None:
+        return self.source if isinstance(self.source, ResolvedRecipe) else None
+
+    @property
+    def looked_at(self) -> Checkpoint:
+        return self.source.base if isinstance(self.source, ResolvedRecipe) else self.source
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the weights."""
+        return self.source.fingerprint if isinstance(self.source, ResolvedRecipe) else self.source.digest
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The experiment with every default and name written out, and what its names stand for."""
+
+    experiment: Experiment
+    a: Endpoint
+    b: Endpoint
+    tasks: list[ResolvedTask]
+    heads: list[str]  # per task: "both", "a" or "b" gives the output layer
+    fingerprint: str
+    notices: list[str]
+
+    def endpoint(self, side: str) -> Endpoint:
+        return self.a if side == "a" else self.b
+
+
+def resolve(experiment: Experiment) -> Resolved:
+    """Raises ``QuestionError`` where the question cannot be answered."""
+    a, b = _endpoint("a", experiment), _endpoint("b", experiment)
+    check_joinable(a.looked_at, b.looked_at)
+    resolved_tasks = [
+        _task(task, f"tasks.{i}", "evaluate", a.looked_at) for i, task in enumerate(experiment.tasks)
+    ]
+    heads = [_head(task, f"tasks.{i}", a, b) for i, task in enumerate(resolved_tasks)]
+    written = experiment.model_dump(mode="json")
+    written |= {"a": _written(a), "b": _written(b), "tasks": [t.task.model_dump(mode="json") for t in resolved_tasks]}
+    return Resolved(
+        experiment=Experiment.model_validate(written),
+        a=a,
+        b=b,
+        tasks=resolved_tasks,
+        heads=heads,
+        fingerprint=fingerprint({
+            "a": a.fingerprint, "b": b.fingerprint, "tasks": [t.identity for t in resolved_tasks],
+            "path": written["path"], "t": experiment.ts(), "probes": sorted(set(experiment.probes)),
+            "precision": experiment.precision, "labels": written["labels"], "version": EVALUATION_VERSION,
+        }),
+        notices=_notices(a, b, resolved_tasks),
+    )  # fmt: skip
+
+
+def resolve_recipe(recipe: Recipe, field: str = "recipe") -> ResolvedRecipe:
+    """Raises ``QuestionError`` below ``field``."""
+    base = look(recipe.base, f"{field}.base")
+    training = _task(recipe.task, f"{field}.task", "train", base)
+    rows = tasks.part(training.rows, recipe.rows, f"{field}.rows")
+    absent = sorted(set(range(len(rows.names))) - set(rows.labels.tolist()))
+    if absent:
+        raise QuestionError(f"{field}.rows", f"no row to train on has the label {rows.names[absent[0]]!r}", "train on more rows")
+    training = ResolvedTask(training.task, rows, training.max_length)
+    validation = _validation(training, f"{field}.task")
+    told = recipe.model_dump(mode="json", exclude={"base", "task"})
+    identity = {
+        "recipe": told, "base": base.digest, "training": training.identity,
+        "validation": validation and validation.identity, "version": TRAINING_VERSION,
+    }  # fmt: skip
+    named_recipe = recipe.model_copy(update={"base": base.address, "task": training.task})
+    return ResolvedRecipe(named_recipe, base, training, validation, fingerprint(identity))
+
+
+def _endpoint(side: str, experiment: Experiment) -> Endpoint:
+    question = getattr(experiment, side)
+    source = resolve_recipe(question, side) if isinstance(question, Recipe) else look(question, side)
+    labels = source.labels
+    told = getattr(experiment.labels, side)
+    if told is not None:
+        if labels is None:
+            raise QuestionError(f"labels.{side}", "this endpoint has no classification head", "leave its labels out")
+        if len(told) != len(labels) or len(set(told)) != len(told):
+            raise QuestionError(f"labels.{side}", f"{len(told)} names for {len(labels)} outputs", "name each output once")
+        labels = tuple(told)
+    return Endpoint(side, source, labels)
+
+
+def _task(task: Task, field: str, role: str, model: Checkpoint) -> ResolvedTask:
+    named_task, rows = tasks.open_task(task, field, role)
+    longest = model.max_length
+    if task.max_length and longest and task.max_length > longest:
+        raise QuestionError(f"{field}.max_length", f"the model reads at most {longest} tokens", f"give at most {longest}")
+    used = task.max_length or min(LONGEST, longest or LONGEST)
+    return ResolvedTask(named_task.model_copy(update={"max_length": used}), rows, used)
+
+
+def _validation(training: ResolvedTask, field: str) -> ResolvedTask | None:
+    """Rows to watch a recipe on: the split "validation" where training is on "train", else none."""
+    if training.task.split != "train":
+        return None
+    held_out = training.task.model_copy(update={"split": "validation", "limit": VALIDATION_ROWS, "sample_seed": 0})
+    try:
+        named_task, rows = tasks.open_task(held_out, field, "evaluate")
+    except QuestionError:
+        return None  # data without such a split are trained on unwatched
+    return ResolvedTask(named_task, rows, training.max_length)
+
+
+def _head(task: ResolvedTask, field: str, a: Endpoint, b: Endpoint) -> str:
+    """Which endpoints have an output layer for this task."""
+    sides = [end.side for end in (a, b) if may_fit(end.labels, task.rows.names)]
+    if not sides:
+        told = "; ".join(f"{end.side.upper()} has {_labels_told(end.labels)}" for end in (a, b))
+        raise QuestionError(
+            f"{field}.task", f"neither endpoint has a head for the labels {', '.join(task.rows.names[:6])} ({told})",
+            "tune one of them on this task, choose another task, or name the outputs in labels",
+        )  # fmt: skip
+    return "both" if len(sides) == 2 else sides[0]
+
+
+def _labels_told(labels: tuple[str, ...] | None) -> str:
+    return f"the outputs {', '.join(labels[:6])}" if labels else "no classification head"
+
+
+def _written(end: Endpoint) -> str | dict:
+    return end.recipe.recipe.model_dump(mode="json") if end.recipe else end.source.address
+
+
+def _notices(a: Endpoint, b: Endpoint, resolved_tasks: list[ResolvedTask]) -> list[str]:
+    notices = []
+    for end in (a, b):
+        if not end.recipe:
+            continue
+        trained = _keys(end.recipe.training)
+        for task in resolved_tasks:
+            if shared := len(trained & _keys(task)):
+                notices.append(f"{end.side.upper()} was trained on {shared} of the {len(task.rows)} rows that are evaluated.")
+    return notices
+
+
+def _keys(task: ResolvedTask) -> set:
+    return set(task.rows.texts)
