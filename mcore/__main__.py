@@ -1,0 +1,7 @@
+"""``python -m mcore``."""
+
+import sys
+
+from mcore.cli import main
+
+sys.exit(main())

@@ -1,0 +1,154 @@
+"""The command line: the same engine without a page.
+
+Exit status 0: done; 2: a question that cannot be answered (one line on standard error); 130:
+cancelled, everything finished so far kept. Progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from mcore import events, words
+from mcore.errors import Cancelled, McoreError, QuestionError
+from mcore.link import link, unlink
+from mcore.question import MOST_BYTES, as_written, parse, parse_recipe
+from mcore.resolve import resolve, resolve_recipe
+from mcore.result import collect
+from mcore.store import Store
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise QuestionError("command line", message, f"see {self.prog} --help")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        options = _parser().parse_args(arguments)
+        options.command(options)
+    except (KeyboardInterrupt, Cancelled):
+        print(Cancelled(), file=sys.stderr)
+        return 130
+    except McoreError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m mcore", description="Mode connectivity of fine-tuned language models.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, summary, argument in (
+        ("run", _run, "evaluate the path of an experiment", "EXPERIMENT.json"),
+        ("finetune", _finetune, "carry out a recipe", "RECIPE.json"),
+        ("link", _link, "print the share link's query string", "EXPERIMENT.json"),
+        ("unlink", _unlink, "print the experiment of a share link", "QUERY"),
+    ):
+        sub = commands.add_parser(name, help=summary, description=summary)
+        sub.add_argument("question", metavar=argument)
+        sub.set_defaults(command=command)
+        if name in ("run", "finetune"):
+            sub.add_argument("--store", metavar="DIR", help="where results are kept (default: the user's cache)")
+            out = "RESULT.json" if name == "run" else "MODEL_DIR"
+            sub.add_argument("--out", metavar=out, help="where the result goes" + (" (default: standard output)" if name == "run" else ""))
+    sub = commands.add_parser("store", help="show or clear what is kept", description="show or clear what is kept")
+    sub.add_argument("--store", metavar="DIR")
+    sub.add_argument("--clear", action="store_true", help="delete everything that is kept")
+    sub.set_defaults(command=_store)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    from mcore.run import run  # torch, which the other commands do without
+
+    experiment = parse(_read(options.question, "experiment"))
+    resolved, store = resolve(experiment), Store(options.store)
+    for notice in resolved.notices:
+        print(f"Note: {notice}", file=sys.stderr)
+    _follow(run(experiment, store))
+    _write(collect(resolved, store), options.out)
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    from mcore.finetune import finetune
+
+    resolved, store = resolve_recipe(parse_recipe(_read(options.question, "recipe"))), Store(options.store)
+    out = Path(options.out) if options.out else None
+    if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise QuestionError("--out", f"{out} is there already", "name a folder that is new or empty")
+    _follow(finetune(resolved, store, "recipe"))
+    folder = store.folder(resolved.fingerprint)
+    if folder is None:
+        raise McoreError("The model is no longer in the store; make its limit larger (MCORE_STORE_LIMIT) and run it again.")
+    if out:
+        shutil.copytree(folder, out, dirs_exist_ok=True)
+    print(out or folder)
+
+
+def _link(options: argparse.Namespace) -> None:
+    print(link(parse(_read(options.question, "experiment"))))
+
+
+def _unlink(options: argparse.Namespace) -> None:
+    print(json.dumps(as_written(unlink(options.question)), indent=1, ensure_ascii=False))
+
+
+def _store(options: argparse.Namespace) -> None:
+    store = Store(options.store)
+    if options.clear:
+        print(f"{words.size(store.clear())} freed")
+    entries = store.entries()
+    print(f"{store.root}: {words.size(store.size())} of {words.size(store.limit_bytes)} in {len(entries)} entries")
+
+
+def _read(path: str, field: str) -> str:
+    try:
+        with open(sys.stdin.fileno() if path == "-" else path, "rb") as file:
+            return file.read(MOST_BYTES + 1).decode()
+    except OSError as error:
+        raise QuestionError(field, f"{path} cannot be read ({error.strerror})", "name a file with one JSON object") from None
+    except UnicodeDecodeError:
+        raise QuestionError(field, f"{path} is not UTF-8 text", "name a file with one JSON object") from None
+
+
+def _write(result: dict, out: str | None) -> None:
+    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise McoreError(f"--out: {out} cannot be written ({error.strerror}); the result is kept in the store.") from None
+
+
+def _follow(stream) -> None:
+    """Progress as lines on standard error."""
+    for event in stream:
+        match event:
+            case events.Resolved(fingerprint, points, stored):
+                told = f"experiment {fingerprint}: {points} points, {stored} of them in the store"
+            case events.Training(side, step, steps, loss, accuracy):
+                told = f"training {side.upper()}: step {step} of {steps}, loss {loss:.3f}" + (
+                    f", validation accuracy {accuracy:.1%}" if accuracy is not None else ""
+                )
+            case events.Trained(side, _, steps):
+                told = f"{side.upper()} is trained" if steps else f"{side.upper()} is in the store"
+            case events.PointReady(task, t, loss, accuracy, done, points):
+                told = f"[{done}/{points}] task {task} t = {t:.3f}: loss {loss:.4f}, accuracy {accuracy:.1%}"
+            case events.Working(what):
+                told = what
+            case _:
+                continue
+        left = getattr(event, "seconds_left", None)
+        print(told + (f" · {words.duration(left)} left" if left else ""), file=sys.stderr, flush=True)

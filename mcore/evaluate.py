@@ -1,0 +1,116 @@
+"""The one evaluator: a live model and batches in, logits in the rows' own order out.
+
+Float32 runs the model as transformers made it, so that its numbers are those of the untouched checkpoint bit for bit.
+Bfloat16 keeps the matrices of linear layers in bfloat16 and lets autocast do the rest: products run in bfloat16,
+sums along the residual stream, norms and the softmax stay in float32. It is known by the weights alone, so a blend
+can go on writing into the same model.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import torch
+from transformers.pytorch_utils import Conv1D
+
+from mcore.batches import Batches
+from mcore.errors import Cancelled
+
+LINEAR = (torch.nn.Linear, Conv1D)
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_bfloat16() -> bool:
+    """Whether bfloat16 is worth anything here. Processors without it would emulate it far slower than float32."""
+    if device().type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def prepare(model: torch.nn.Module, precision: str = "float32", where: torch.device | None = None) -> None:
+    """Puts a model in evaluation mode on its device, ready for ``precision``: "float32" or "bfloat16".
+
+    Where the machine has no bfloat16 (see ``has_bfloat16``) the model stays in float32, which is the closer answer.
+    """
+    model.eval().requires_grad_(False).to(where or device())
+    if precision == "bfloat16" and has_bfloat16():
+        for layer in _own_linear(model):
+            layer.to(torch.bfloat16)
+
+
+def logits(
+    model: torch.nn.Module,
+    batches: Batches,
+    stop: Callable[[], bool] = lambda: False,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """float32 logits [rows, classes] in the original order of the rows.
+
+    ``on_batch`` is told tokens computed and tokens in all. Raises ``Cancelled`` when ``stop()`` is true between batches.
+    """
+    where = next(model.parameters()).device
+    known = inspect.signature(model.forward).parameters
+    done, of = 0, sum(batch.size for batch in batches)
+    found, order = [], []
+    fixed = {"use_cache": False} if "use_cache" in known else {}
+    with torch.inference_mode(), _precision(model, where), _unpadded(model, batches):
+        for batch in batches:
+            if stop():
+                raise Cancelled
+            inputs = {name: value.to(where) for name, value in batch.inputs.items() if name in known}
+            found.append(model(**inputs, **fixed).logits.float())
+            order.extend(batch.rows)
+            done += batch.size
+            if on_batch:
+                on_batch(done, of)
+        if not found:
+            return np.zeros((0, model.config.num_labels), dtype=np.float32)
+        together = torch.cat(found).cpu()
+        ordered = torch.empty_like(together)
+        ordered[order] = together
+        return ordered.numpy()
+
+
+def _own_linear(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """Linear layers whose parameters no other kind of layer shares (an embedding tied to an output layer would)."""
+    others = {
+        id(parameter)
+        for layer in model.modules()
+        if not isinstance(layer, LINEAR)
+        for parameter in layer.parameters(recurse=False)
+    }
+    linear = [layer for layer in model.modules() if isinstance(layer, LINEAR)]
+    return [layer for layer in linear if not any(id(parameter) in others for parameter in layer.parameters())]
+
+
+def _precision(model: torch.nn.Module, where: torch.device):
+    """Autocast where linear layers are kept in bfloat16, else nothing."""
+    if any(layer.weight.dtype is torch.bfloat16 for layer in _own_linear(model)):
+        return torch.autocast(where.type, torch.bfloat16)
+    return nullcontext()
+
+
+@contextmanager
+def _unpadded(model: torch.nn.Module, batches: Batches) -> Iterator[None]:
+    """Lets a decoder without a padding id take several rows at once, which it refuses for fear of padding.
+
+    Such a model gets only rows of one length together; -1 is no token's id, so the last token is the last one.
+    """
+    config = model.config.get_text_config()
+    missing = getattr(config, "pad_token_id", None) is None
+    if missing and any("attention_mask" in batch.inputs for batch in batches):
+        raise ValueError("a model without a padding id needs batches cut with pad=None")
+    if missing:
+        config.pad_token_id = -1
+    try:
+        yield
+    finally:
+        if missing:
+            config.pad_token_id = None

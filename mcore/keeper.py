@@ -1,0 +1,99 @@
+"""Keeps a worker alive from within the app's process: spawns it, looks after it, starts the next one.
+
+The page's process does no work itself. It makes one ``Keeper`` and talks to ``Jobs``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from mcore.jobs import Jobs, held
+from mcore.worker import GAVE_UP, LOCK, LOG, READY, RUNNER
+
+HOME = Path(__file__).resolve().parent.parent  # where ``mcore`` is imported from
+OVERDUE = 1.7  # seconds after a cancellation that even the worker's own watchdog did not carry out
+STEADY = 30.0  # seconds: a worker that lived longer did not die at once
+LONGEST_PAUSE = 60.0
+LOG_BYTES = 4_000_000
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """A thread that keeps one worker process alive for the store at ``root``, until ``stop``."""
+
+    def __init__(self, root: Path | str, runner: str = RUNNER):
+        self._root, self._runner = Path(root).expanduser().absolute(), runner
+        self._jobs = Jobs(self._root)
+        self._process: subprocess.Popen | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._thread.start()
+
+    def alive(self) -> bool:
+        """True if our worker process is there, be it at work or standing by for another app's worker."""
+        return self._process is not None and self._process.poll() is None
+
+    def warm(self) -> bool:
+        """True if a worker of this store has the engine in memory and takes jobs."""
+        ready = self._root / READY
+        if not ready.exists():
+            return False
+        with held(ready) as nobody:
+            return not nobody
+
+    def stop(self) -> None:
+        """End the worker, and a running job as cancelled."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            began = time.monotonic()
+            code = None
+            try:
+                code = self._life()
+                with held(self._root / LOCK) as nobody_works:
+                    if nobody_works:
+                        self._jobs.abandon()
+            except Exception:
+                log.exception("The worker could not be kept alive.")  # a full disk, say: it may pass
+            at_once = code != GAVE_UP and time.monotonic() - began < STEADY
+            pause = min(LONGEST_PAUSE, max(0.5, 2 * pause)) if at_once else 0.0
+
+    def _life(self) -> int:
+        """One worker from its start to its end. Its exit code."""
+        self._process = process = self._spawn()
+        try:
+            while process.poll() is None and not self._stopping.wait(0.2):
+                if self._jobs.overdue(str(process.pid), OVERDUE):
+                    process.kill()
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=3)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        return process.wait()
+
+    def _spawn(self) -> subprocess.Popen:
+        path = self._root / LOG
+        if path.exists() and path.stat().st_size > LOG_BYTES:
+            os.replace(path, f"{path}.1")
+        paths = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
+        command = [sys.executable, "-m", "mcore.worker", "--store", str(self._root), "--warm"]
+        with open(path, "ab") as sink:
+            return subprocess.Popen(
+                [*command, "--parent", str(os.getpid()), "--runner", self._runner],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,  # Ctrl-C in the app's terminal is not meant for a running job
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            )

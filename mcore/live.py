@@ -1,0 +1,218 @@
+"""The live model: one transformers model whose parameters take the weights of any point of a path.
+
+Opening finds, by name and shape, where on disk each of its tensors comes from at either end.
+Where transformers renames or reshapes what a file holds, the checkpoint is loaded by
+transformers once and written again in the live model's own names, so that every architecture is
+read in the same plain way and none is listed here.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from mcore.blend import Place, WeightSet, blend
+from mcore.checkpoints import Checkpoint
+from mcore.errors import McoreError, QuestionError
+from mcore.labels import Order
+from mcore.question import fingerprint
+from mcore.store import Store
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Live:
+    """One model and the two sets of weights that its tensors are blended from.
+
+    ``tensors``: live name -> parameter or floating buffer, tied ones once. ``output_layer``: the names
+    whose rows are the labels. ``only``: live name -> the side that alone has it (a pooler beside a base).
+    """
+
+    model: PreTrainedModel
+    tokenizer: object
+    tensors: dict[str, torch.Tensor]
+    output_layer: frozenset[str]
+    weights: dict[str, WeightSet]
+    only: dict[str, str]
+
+    def place_body(self, coefficients: Sequence[float]) -> None:
+        """Write the blend of everything but the output layer; ``coefficients``: of A and of B."""
+        body = {name: tensor for name, tensor in self.tensors.items() if name not in self.output_layer}
+        alone = {"a": (1.0, 0.0), "b": (0.0, 1.0)}
+        blend(
+            body,
+            [self.weights["a"], self.weights["b"]],
+            lambda name: alone[self.only[name]] if name in self.only else coefficients,
+        )
+
+    def place_head(self, coefficients: Sequence[float], head: str, rows_of_b: Sequence[int] | None = None) -> None:
+        """Write the output layer: blended, or that of one side; ``rows_of_b`` brings B's labels into A's order."""
+        b = self.weights["b"] if rows_of_b is None else self.weights["b"].with_rows(self.output_layer, rows_of_b)
+        given = {"both": coefficients, "a": (1.0, 0.0), "b": (0.0, 1.0)}[head]
+        layer = {name: self.tensors[name] for name in self.output_layer}
+        source = self.weights["b"] if head == "b" else self.weights["a"]
+        for name, tensor in layer.items():
+            shape = source.read(name).shape
+            if tensor.shape != shape:  # the tasks' label counts differ
+                tensor.data = tensor.data.new_empty(shape)
+        blend(layer, [self.weights["a"], b], given)
+
+
+def open_live(a: Checkpoint, b: Checkpoint, owner: str, store: Store) -> Live:
+    """One live model for the path from ``a`` to ``b``; ``owner`` names the side whose head it is built with.
+
+    Raises ``QuestionError`` that names the tensors where the two cannot be joined.
+    """
+    model, _ = load(b if owner == "b" else a, owner)
+    tensors = tensors_of(model)
+    layer = output_layer(model)
+    sides = {"a": a, "b": b}
+    weights = {side: weights_of(checkpoint, model, store, side) for side, checkpoint in sides.items()}
+    absent = {side: {name for name in tensors if name not in weights[side].names} for side in sides}
+    if neither := sorted(absent["a"] & absent["b"]):
+        raise QuestionError("b", f"neither A nor B has the weights {', '.join(neither[:3])}", "tune one of them on the task first")
+    for side in sides:
+        if broken := weights[side].first_not_finite():
+            raise QuestionError(side, f"the tensor {broken} holds NaN or infinity", "use a checkpoint that was saved whole")
+    only = {name: "b" if name in absent["a"] else "a" for name in (absent["a"] | absent["b"]) - layer}
+    return Live(model, tokenizer_of(a), tensors, layer, weights, only)
+
+
+def load(checkpoint: Checkpoint, field: str) -> tuple[PreTrainedModel, set[str]]:
+    """The checkpoint as transformers alone loads it, in float32 and for evaluation, and the names it has no weights for."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model, told = AutoModelForSequenceClassification.from_pretrained(
+                checkpoint.folder, dtype=torch.float32, use_safetensors=True, local_files_only=True,
+                trust_remote_code=False, output_loading_info=True,
+            )  # fmt: skip
+    except (ValueError, KeyError, OSError, RuntimeError, AttributeError, TypeError) as error:
+        raise QuestionError(
+            field, f"transformers cannot open it as a sequence classifier ({_first_line(error)})", "choose another checkpoint"
+        ) from None
+    return model.eval(), set(told["missing_keys"])
+
+
+def tokenizer_of(checkpoint: Checkpoint):
+    """The checkpoint's tokenizer as transformers alone opens it."""
+    try:
+        return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, KeyError, OSError, RuntimeError, AttributeError, TypeError) as error:
+        raise McoreError(f"The tokenizer in {checkpoint.folder} cannot be opened ({_first_line(error)}).") from None
+
+
+def tensors_of(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Live name -> parameter or persistent buffer; tensors that share memory appear once."""
+    seen: set[int] = set()
+    unique = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            unique[name] = tensor
+    return unique
+
+
+def output_layer(model: PreTrainedModel) -> frozenset[str]:
+    """The names of the tensors whose rows are the labels: those that grow when there is one label more."""
+    config = copy.deepcopy(model.config)
+    config.num_labels = model.config.num_labels + 1
+    with torch.device("meta"):
+        larger = AutoModelForSequenceClassification.from_config(config).state_dict()
+    return frozenset(name for name, tensor in model.state_dict().items() if larger[name].shape != tensor.shape)
+
+
+def weights_of(checkpoint: Checkpoint, model: PreTrainedModel, store: Store, field: str) -> WeightSet:
+    """Where the tensors of ``model`` stand in the checkpoint's files; names that it lacks are left out."""
+    tensors, layer = tensors_of(model), output_layer(model)
+    places = _places(checkpoint, tensors, model)
+    absent = [name for name in tensors if name not in places]
+    if absent:
+        loaded, lacking = load(checkpoint, field)
+        if set(absent) - lacking:
+            return _rewritten(checkpoint, loaded, lacking, store)
+    for name, place in places.items():
+        shape = checkpoint.tensors[place.name].shape
+        if name not in layer and shape != tuple(tensors[name].shape):
+            raise QuestionError(field, f"{name} is {shape} where {tuple(tensors[name].shape)} is needed", "choose two checkpoints of one size")
+    return WeightSet(places)
+
+
+def orders_joined(a: Order, b: Order, outputs: int) -> list[int] | None:
+    """For each output of A the output of B that means the same label; None where the orders agree."""
+    rows = dict(zip(a.columns, b.columns, strict=True))
+    left_over = iter(sorted(set(range(outputs)) - set(b.columns)))
+    joined = [rows[i] if i in rows else next(left_over) for i in range(outputs)]
+    return None if joined == list(range(outputs)) else joined
+
+
+def new_model(base: Checkpoint, labels: Sequence[str], seed: int, store: Store, field: str) -> tuple[PreTrainedModel, object]:
+    """A model to tune: the base's body, and a head that comes from ``seed`` (kept where the base was tuned for these labels).
+
+    Returns the model in float32 and its tokenizer, which has a padding token.
+    """
+    config = AutoConfig.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+        except (ValueError, KeyError) as error:
+            raise QuestionError(f"{field}.base", f"transformers has no sequence classifier for it ({_first_line(error)})", "choose another base") from None
+    tensors = tensors_of(model)
+    weights = weights_of(base, model, store, f"{field}.base")
+    if broken := weights.first_not_finite():
+        raise QuestionError(f"{field}.base", f"the tensor {broken} holds NaN or infinity", "use a checkpoint that was saved whole")
+    fresh = output_layer(model) if base.labels != tuple(labels) else frozenset()
+    with torch.no_grad():
+        blend({name: t for name, t in tensors.items() if name in weights.names and name not in fresh}, [weights], [1.0])
+    tokenizer = tokenizer_of(base)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def _places(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], model: PreTrainedModel) -> dict[str, Place]:
+    """By the same name, or one that has or lacks the prefix that transformers gives to the body; tied names count."""
+    prefix = f"{model.base_model_prefix}."
+    tied: dict[int, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        tied.setdefault(id(tensor), []).append(name)
+    found = {}
+    for name, tensor in tensors.items():
+        for alias in tied[id(tensor)]:
+            for candidate in (alias, alias.removeprefix(prefix), prefix + alias):
+                if candidate in checkpoint.tensors and name not in found:
+                    found[name] = Place(checkpoint.tensors[candidate].file, candidate)
+    return found
+
+
+def _rewritten(checkpoint: Checkpoint, loaded: PreTrainedModel, lacking: set[str], store: Store) -> WeightSet:
+    """The checkpoint in the live model's names, as transformers loaded it; kept in the store under its digest."""
+    key = fingerprint({"rewritten": checkpoint.digest})
+    folder = store.folder(key)
+    if folder is None:
+        tensors = {n: t.detach().contiguous() for n, t in tensors_of(loaded).items() if n not in lacking}
+        work = store.work(key)
+        save_file(tensors, work / "model.safetensors")
+        folder = store.put_folder(key, work, "rewritten", {"address": checkpoint.address})
+    file = folder / "model.safetensors"
+    with safe_open(file, framework="pt") as opened:
+        return WeightSet({name: Place(file, name) for name in opened.keys()})  # noqa: SIM118 (not a mapping)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

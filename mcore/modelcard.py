@@ -1,0 +1,42 @@
+"""The README of a fine-tuned model: the recipe that makes it again, and what it reached."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mcore.resolve import ResolvedRecipe
+
+
+def write_card(folder: Path, resolved: ResolvedRecipe, curve: list[dict]) -> None:
+    """Write ``README.md`` and, for programs, ``training.json`` (recipe, curve) into ``folder``."""
+    recipe = resolved.recipe.model_dump(mode="json")
+    last = next((seen for seen in reversed(curve) if seen["validation_accuracy"] is not None), None)
+    reached = (
+        f"Validation ({len(resolved.validation.rows)} rows): accuracy {last['validation_accuracy']:.1%}, "
+        f"loss {last['validation_loss']:.3f} nats."
+        if last and resolved.validation
+        else "There were no validation rows to watch it on."
+    )
+    card = f"""---
+library_name: transformers
+tags:
+- mode-connectivity
+---
+# {resolved.base.address} tuned on {resolved.recipe.task.task}
+
+Made by the Mode Connectivity Explorer from the recipe below: {len(resolved.training.rows):,} training rows,
+{resolved.recipe.steps} steps. {reached}
+
+Labels: {", ".join(resolved.labels)}.
+
+```json
+{json.dumps(recipe, indent=1)}
+```
+
+`python -m mcore finetune RECIPE.json --out DIR` with this recipe makes the model again (fingerprint
+`{resolved.fingerprint}`).
+"""
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    told = {"recipe": recipe, "fingerprint": resolved.fingerprint, "labels": list(resolved.labels), "curve": curve}
+    (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

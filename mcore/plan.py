@@ -1,0 +1,121 @@
+"""What a resolved question needs from the store: a key for every point, and what is there already.
+
+The key of a response holds everything that can change it: the weights and their coefficients, the
+head and the order of its labels, the rows, the tokenizer, the sequence length, the precision.
+No torch: the page reads results through this.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from safetensors.numpy import load, save
+
+from mcore.labels import Order, by_names
+from mcore.paths import coefficients
+from mcore.question import canonical, fingerprint
+from mcore.resolve import EVALUATION_VERSION, Endpoint, Resolved, ResolvedTask
+from mcore.store import Store
+
+Orders = dict[str, Order]  # side -> order, for the sides that give the head
+
+
+@dataclass(frozen=True)
+class Point:
+    """One (task, t) of an experiment."""
+
+    task: int
+    t: float
+
+
+def wanted(resolved: Resolved) -> list[float]:
+    """Every t that is computed, rising: those asked for, and the two ends, which the chord needs."""
+    return sorted({0.0, 1.0, *resolved.experiment.ts()})
+
+
+def in_order(resolved: Resolved) -> list[Point]:
+    """Ends first, then the middle, then ever finer, so that the curve has its shape early; all tasks at each t."""
+    ts = wanted(resolved)
+    order, gaps = [0, len(ts) - 1], [(0, len(ts) - 1)]
+    while gaps:
+        low, high = gaps.pop(0)
+        if high - low > 1:
+            middle = (low + high) // 2
+            order.append(middle)
+            gaps += [(low, middle), (middle, high)]
+    return [Point(task, ts[i]) for i in order for task in range(len(resolved.tasks))]
+
+
+def key(resolved: Resolved, point: Point, orders: Orders) -> str:
+    """The key of the responses at a point."""
+    task, head = resolved.tasks[point.task], resolved.heads[point.task]
+    weights = [
+        [end.fingerprint, c]
+        for end, c in zip((resolved.a, resolved.b), coefficients(resolved.experiment.path, point.t), strict=True)
+        if c
+    ]
+    if len(weights) == 2 and weights[0][0] == weights[1][0]:
+        weights = [[weights[0][0], 1.0]]
+    return fingerprint({
+        "weights": weights,
+        "head": "both" if head == "both" else resolved.endpoint(head).fingerprint,
+        "lacking": [] if head == "both" else [resolved.a.fingerprint, resolved.b.fingerprint],
+        "orders": {side: list(order.columns) for side, order in orders.items()},
+        "task": task.identity,
+        "tokenizer": resolved.a.looked_at.tokenizer,
+        "precision": resolved.experiment.precision,
+        "version": EVALUATION_VERSION,
+    })  # fmt: skip
+
+
+def orders(resolved: Resolved, task: int, store: Store) -> Orders | None:
+    """The label orders of the heads that task number ``task`` is read with; None until the data have been asked."""
+    found: Orders = {}
+    for end in heads(resolved, task):
+        order = order_by_names(resolved, end, resolved.tasks[task]) or _stored_order(end, resolved.tasks[task], store)
+        if order is None:
+            return None
+        found[end.side] = order
+    return found
+
+
+def heads(resolved: Resolved, task: int) -> list[Endpoint]:
+    """The endpoints whose output layers a task is read with."""
+    return [end for end in (resolved.a, resolved.b) if resolved.heads[task] in ("both", end.side)]
+
+
+def order_by_names(resolved: Resolved, end: Endpoint, task: ResolvedTask) -> Order | None:
+    told = getattr(resolved.experiment.labels, end.side) is not None
+    return by_names(end.labels, task.rows.names, "person" if told else "names")
+
+
+def order_key(end: Endpoint, task: ResolvedTask) -> str:
+    return fingerprint({"order": end.fingerprint, "task": task.identity, "version": EVALUATION_VERSION})
+
+
+def timing_key(experiment: str) -> str:
+    """Where the timing of the run that computed an experiment is kept."""
+    return fingerprint({"timing": experiment})
+
+
+def keep_order(end: Endpoint, task: ResolvedTask, order: Order, store: Store) -> None:
+    fields = {"columns": order.columns, "source": order.source, "agreement": order.agreement, "ambiguous": order.ambiguous}
+    store.put(order_key(end, task), canonical(fields).encode(), "label order")
+
+
+def _stored_order(end: Endpoint, task: ResolvedTask, store: Store) -> Order | None:
+    data = store.get(order_key(end, task))
+    if data is None:
+        return None
+    fields = json.loads(data)
+    return Order(**{**fields, "columns": tuple(fields["columns"])})
+
+
+def pack(logits) -> bytes:
+    """Responses as they are stored: logits [examples, classes] in the task's label order."""
+    return save({"logits": logits})
+
+
+def unpack(data: bytes):
+    return load(data)["logits"]

@@ -1,0 +1,90 @@
+"""How far a run is: which points are in the store, what the next ones are, and how long it will all take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from mcore import plan, probes
+from mcore.events import PointReady, Training
+from mcore.plan import Point
+from mcore.resolve import Endpoint, Resolved
+from mcore.store import Store
+
+
+class Progress:
+    """Of one run. ``seconds`` holds what each point took that was computed in it."""
+
+    def __init__(self, resolved: Resolved, store: Store):
+        self.resolved, self.store = resolved, store
+        self.points = plan.in_order(resolved)
+        self.seconds: list[float] = []
+        self._orders: dict[int, plan.Orders] = {}
+        self._keys: dict[Point, str] = {}
+        self._told: set[Point] = set()
+
+    def orders(self, task: int) -> plan.Orders | None:
+        """The label orders that a task is read with, None until they are found."""
+        if task not in self._orders and (found := plan.orders(self.resolved, task, self.store)) is not None:
+            self._orders[task] = found
+        return self._orders.get(task)
+
+    def key(self, point: Point) -> str | None:
+        """The point's key in the store, None until the label orders of its task are found."""
+        if point not in self._keys and (orders := self.orders(point.task)) is not None:
+            self._keys[point] = plan.key(self.resolved, point, orders)
+        return self._keys.get(point)
+
+    def pending(self) -> list[Point]:
+        """The points that the store does not have, in the order in which they are computed."""
+        there = self.store.has([key for point in self.points if (key := self.key(point))])
+        return [point for point in self.points if self.key(point) not in there]
+
+    def announce(self) -> Iterator[PointReady]:
+        """Tell of the points that are there and were not told of yet."""
+        keys = {point: key for point in self.points if point not in self._told and (key := self.key(point))}
+        found = self.store.get_many(keys.values())
+        for point, key in keys.items():
+            if key in found:
+                yield self.ready(point, plan.unpack(found[key]))
+
+    def ready(self, point: Point, scores: np.ndarray) -> PointReady:
+        """Tell of a point; scores: [examples, classes]."""
+        self._told.add(point)
+        labels = self.resolved.tasks[point.task].rows.labels
+        left = (len(self.points) - len(self._told)) * float(np.mean(self.seconds)) if self.seconds else None
+        return PointReady(
+            task=point.task,
+            t=point.t,
+            loss=float(probes.cross_entropy(scores, labels).mean()),
+            accuracy=float(probes.accuracy(scores, labels)),
+            done=len(self._told),
+            points=len(self.points),
+            seconds_left=left,
+        )
+
+    def of_the_whole(self, event: Training, end: Endpoint) -> Training:
+        """The event with the time that the whole run has left: the other training and the points come after.
+
+        What is not measured yet is estimated from the time of a step, of which a forward pass is a third.
+        """
+        if not event.seconds_left or event.step == event.steps:
+            return event
+        step, left = event.seconds_left / (event.steps - event.step), event.seconds_left
+        other = self.resolved.b.recipe
+        if end.side == "a" and other and self.store.folder(other.fingerprint) is None and not self.same_recipe:
+            left += step * other.recipe.steps
+        rows = sum(len(self.resolved.tasks[point.task].rows) for point in self.pending())
+        return replace(event, seconds_left=left + step / 3 * rows / end.recipe.recipe.batch_size)
+
+    @property
+    def same_recipe(self) -> bool:
+        """True where A and B are one model, which is trained once."""
+        return self.resolved.a.fingerprint == self.resolved.b.fingerprint
+
+    def timing(self) -> dict:
+        """Points computed in this run and the mean of their seconds."""
+        mean = round(float(np.mean(self.seconds)), 4) if self.seconds else None
+        return {"points": len(self.seconds), "seconds_per_point": mean}

@@ -1,0 +1,121 @@
+"""The result of an experiment as JSON values, made from what the store holds; partial as long as points are missing.
+
+Everything here is a pure function of stored responses and of the question: no model, no torch.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from mcore import plan, probes
+from mcore.barrier import barriers
+from mcore.cartography import Cartography
+from mcore.distances import distance_key
+from mcore.knowledge import knowledge
+from mcore.plan import Point
+from mcore.resolve import Endpoint, Resolved
+from mcore.store import Store
+from mcore.tasks import constant_baseline
+
+
+def collect(resolved: Resolved, store: Store) -> dict:
+    """The result document (``DESIGN``: Result). ``complete`` tells whether every point is there.
+
+    In each task ``t`` lists the points that are there of those asked for; ``barrier`` is null until
+    both ends and one more are.
+    """
+    told = [_task(resolved, i, store) for i in range(len(resolved.tasks))]
+    kept_distance = store.get(distance_key(resolved))
+    return {
+        "fingerprint": resolved.fingerprint,
+        "experiment": resolved.experiment.model_dump(mode="json"),
+        "identities": {"a": resolved.a.fingerprint, "b": resolved.b.fingerprint, "tasks": [t.rows.digest for t in resolved.tasks]},
+        "complete": all(len(task["t"]) == len(resolved.experiment.ts()) for task in told),
+        "tasks": told,
+        "distance": json.loads(kept_distance) if kept_distance else None,
+        "training": {end.side: curve for end in (resolved.a, resolved.b) if (curve := training(end, store))},
+        "notices": resolved.notices,
+        "timing": json.loads(store.get(plan.timing_key(resolved.fingerprint)) or "{}"),
+    }
+
+
+def training(end: Endpoint, store: Store) -> dict | None:
+    """The curve of a trained endpoint, and what it reached on its validation rows; None for others."""
+    folder = store.folder(end.fingerprint) if end.recipe else None
+    if folder is None:
+        return None
+    curve = json.loads((folder / "training.json").read_text())["curve"]
+    return {"curve": curve, "accuracy": curve[-1]["validation_accuracy"], "loss": curve[-1]["validation_loss"]}
+
+
+def _task(resolved: Resolved, number: int, store: Store) -> dict:
+    task = resolved.tasks[number]
+    orders = plan.orders(resolved, number, store)
+    keys = {} if orders is None else {t: plan.key(resolved, Point(number, t), orders) for t in plan.wanted(resolved)}
+    stored = store.get_many(keys.values())
+    scores = {t: plan.unpack(stored[key]) for t, key in keys.items() if key in stored}
+    asked = [t for t in resolved.experiment.ts() if t in scores]
+    labels, names = task.rows.labels, task.rows.names
+    losses = {t: probes.cross_entropy(scores[t], labels) for t in scores}
+    right = {t: scores[t].argmax(axis=1) == labels for t in scores}
+    told = {
+        "task": task.task.model_dump(mode="json"),
+        "rows": task.rows.ids.tolist(),
+        "labels": list(names),
+        "constant_baseline": constant_baseline(task.rows),
+        "head": resolved.heads[number],
+        "label_order": {side: order.as_json(names) for side, order in (orders or {}).items()},
+        "t": asked,
+        "loss": [float(losses[t].mean()) for t in asked],
+        "accuracy": [float(right[t].mean()) for t in asked],
+        "barrier": _barrier(losses, right),
+    }
+    return told | _probes(resolved, scores, labels, asked) | _knowledge(resolved, number, asked, right, store)
+
+
+def _barrier(losses: dict[float, np.ndarray], right: dict[float, np.ndarray]) -> dict | None:
+    ts = sorted(losses)
+    if len(ts) < 3 or ts[0] != 0.0 or ts[-1] != 1.0:
+        return None
+    return barriers(ts, np.stack([losses[t] for t in ts]), np.stack([right[t] for t in ts]))
+
+
+def _probes(resolved: Resolved, scores: dict[float, np.ndarray], labels: np.ndarray, asked: list[float]) -> dict:
+    chosen, told = set(resolved.experiment.probes), {}
+    if "macro_f1" in chosen:
+        told["macro_f1"] = [probes.macro_f1(scores[t], labels) for t in asked]
+    if "calibration" in chosen:
+        told["confidence"] = [probes.confidence(scores[t]) for t in asked]
+        told["calibration_error"] = [probes.calibration_error(scores[t], labels) for t in asked]
+    for side, end in (("a", 0.0), ("b", 1.0)):
+        if "agreement" in chosen and end in scores:
+            told[f"agreement_{side}"] = [probes.agreement(scores[t], scores[end]) for t in asked]
+    if "ensemble" in chosen and {0.0, 1.0} <= scores.keys():
+        mixed = [probes.ensemble(scores[0.0], scores[1.0], t) for t in asked]
+        told["ensemble_loss"] = [float(probes.cross_entropy(mix, labels).mean()) for mix in mixed]
+        told["ensemble_accuracy"] = [probes.accuracy(mix, labels) for mix in mixed]
+    return told
+
+
+def _knowledge(resolved: Resolved, number: int, asked: list[float], right: dict[float, np.ndarray], store: Store) -> dict:
+    if "knowledge" not in resolved.experiment.probes or not asked:
+        return {}
+    task = resolved.tasks[number]
+    grid = np.stack([right[t] for t in asked])
+    return {"knowledge": knowledge(asked, grid, task.rows.ids.tolist(), _cartography(resolved, number, store))}
+
+
+def _cartography(resolved: Resolved, number: int, store: Store) -> tuple[str, dict] | None:
+    """The training dynamics of the evaluated rows, from the endpoint that was trained on them, A first."""
+    task = resolved.tasks[number]
+    for end in (resolved.a, resolved.b):
+        if end.recipe is None:
+            continue
+        trained = end.recipe.training.task
+        folder = store.folder(end.fingerprint) if (trained.task, trained.split) == (task.task.task, task.task.split) else None
+        drawn = Cartography.read(folder) if folder else None
+        if drawn is not None and set(drawn.ids.tolist()) & set(task.rows.ids.tolist()):
+            return end.side, drawn.by_row()
+    return None

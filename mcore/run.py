@@ -1,0 +1,164 @@
+"""``run``: from a question to stored responses, told as one stream of events.
+
+The page's worker, the command line and the tests all consume this stream. What the store has is
+not computed again; what another process is computing is waited for, not repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from mcore import plan
+from mcore.batches import Batches, make_batches
+from mcore.blend import distance
+from mcore.checkpoints import Checkpoint, look_at
+from mcore.distances import distance_key, summed
+from mcore.errors import Cancelled, McoreError, QuestionError
+from mcore.evaluate import has_bfloat16, logits, prepare
+from mcore.events import Done, Event, PointReady, Trained, Training, Working
+from mcore.events import Resolved as ResolvedEvent
+from mcore.finetune import finetune
+from mcore.labels import by_data
+from mcore.live import Live, open_live, orders_joined
+from mcore.paths import coefficients
+from mcore.plan import Orders, Point
+from mcore.progress import Progress
+from mcore.question import Experiment, as_written, canonical
+from mcore.resolve import Endpoint, Resolved, resolve
+from mcore.store import Store
+
+Stop = Callable[[], bool]
+
+
+def run(experiment: Experiment, store: Store, stop: Stop = lambda: False) -> Iterator[Event]:
+    """Answer the question; every event tells of something that is in the store already.
+
+    Raises ``QuestionError`` before anything expensive, ``Cancelled`` soon after ``stop`` turns true.
+    """
+    began = time.monotonic()
+    resolved = resolve(experiment)
+    if experiment.precision == "bfloat16" and not has_bfloat16():
+        raise QuestionError("precision", "this processor has no bfloat16 products", "use float32")
+    progress = Progress(resolved, store)
+    pending = len(progress.pending())
+    yield ResolvedEvent(resolved.fingerprint, len(progress.points), len(progress.points) - pending)
+    store.put(resolved.fingerprint, canonical(as_written(experiment)).encode(), "experiment")
+    yield from progress.announce()
+    if pending or not store.has([distance_key(resolved)]):
+        checkpoints = {}
+        for end in (resolved.a, resolved.b):
+            yield from _trained(end, progress, store, stop)
+            checkpoints[end.side] = _opened(end, store)
+        yield Working("reading the weights")
+        live = open_live(checkpoints["a"], checkpoints["b"], "b" if resolved.heads[0] == "b" else "a", store)
+        yield from _evaluated(live, progress, store, stop)
+        timing = {"seconds": round(time.monotonic() - began, 3), **progress.timing()}
+        store.put(plan.timing_key(resolved.fingerprint), json.dumps(timing).encode(), "timing")
+    yield Done(resolved.fingerprint)
+
+
+def _trained(end: Endpoint, progress: Progress, store: Store, stop: Stop) -> Iterator[Event]:
+    """Train the endpoint if it is a recipe whose model is not there."""
+    if end.recipe is None:
+        return
+    for event in finetune(end.recipe, store, end.side, stop):
+        if isinstance(event, Training):
+            event = progress.of_the_whole(event, end)
+        if isinstance(event, Trained | Training) and progress.same_recipe:
+            event = replace(event, endpoint="both")
+        yield event
+
+
+def _opened(end: Endpoint, store: Store) -> Checkpoint:
+    if end.recipe is None:
+        return end.source
+    folder = store.folder(end.fingerprint)
+    if folder is None:
+        raise McoreError(f"The model of {end.side.upper()} is no longer in the store; make the store's limit larger and run it again.")
+    return look_at(folder, f"local:{folder}", end.side)
+
+
+def _evaluated(live: Live, progress: Progress, store: Store, stop: Stop) -> Iterator[Event]:
+    """Compute every point that is missing, and the distance between the ends."""
+    resolved = progress.resolved
+    prepare(live.model, resolved.experiment.precision)
+    pad = live.model.config.get_text_config().pad_token_id
+    batches = [make_batches(live.tokenizer, task.rows.texts, task.max_length, pad) for task in resolved.tasks]
+    for task in range(len(resolved.tasks)):
+        if progress.orders(task) is None:
+            yield Working("asking the data what each output means")
+            _find_orders(live, resolved, task, batches[task], store, stop)
+    yield from progress.announce()
+    pending = progress.pending()
+    while pending:
+        elsewhere = []
+        for point in pending:
+            if stop():
+                raise Cancelled
+            key = progress.key(point)
+            with store.claim(key) as mine:
+                if not mine:
+                    elsewhere.append(point)
+                elif not store.has([key]):
+                    yield _computed(live, progress, point, batches[point.task], store, stop)
+        yield from progress.announce()
+        pending = elsewhere and progress.pending()
+        if pending:
+            time.sleep(0.2)  # another process is computing the rest
+    if not store.has([distance_key(resolved)]):
+        yield Working("measuring the distance between A and B")
+        figures = _distance(live, resolved, progress.orders(0))
+        store.put(distance_key(resolved), json.dumps(figures).encode(), "distance")
+
+
+def _computed(live: Live, progress: Progress, point: Point, batches: Batches, store: Store, stop: Stop) -> PointReady:
+    began = time.monotonic()
+    scores = _responses(live, progress, point, batches, stop)
+    store.put(progress.key(point), plan.pack(scores), "responses", {"t": point.t})
+    progress.seconds.append(time.monotonic() - began)
+    return progress.ready(point, scores)
+
+
+def _responses(live: Live, progress: Progress, point: Point, batches: Batches, stop: Stop) -> np.ndarray:
+    """Logits [examples, classes] in the task's label order at a point of the path."""
+    resolved, orders = progress.resolved, progress.orders(point.task)
+    head, at = resolved.heads[point.task], coefficients(resolved.experiment.path, point.t)
+    live.place_body(at)
+    live.place_head(at, head, _rows_of_b(orders, head, live))
+    columns = orders["b" if head == "b" else "a"].columns
+    scores = logits(live.model, batches, stop)[:, list(columns)]
+    if not np.isfinite(scores).all():
+        raise McoreError(f"The model's outputs at t = {point.t:.2f} are no numbers; try precision float32 or another endpoint.")
+    return np.ascontiguousarray(scores)
+
+
+def _rows_of_b(orders: Orders, head: str, live: Live) -> list[int] | None:
+    """Where both heads are blended: how the rows of B's must be ordered to mean the labels of A's."""
+    return orders_joined(orders["a"], orders["b"], live.model.config.num_labels) if head == "both" else None
+
+
+def _find_orders(live: Live, resolved: Resolved, task: int, batches: Batches, store: Store, stop: Stop) -> None:
+    """Ask the data for the label orders that names do not tell."""
+    rows = resolved.tasks[task].rows
+    for end in plan.heads(resolved, task):
+        if plan.order_by_names(resolved, end, resolved.tasks[task]) is None:
+            ends = (1.0, 0.0) if end.side == "a" else (0.0, 1.0)
+            live.place_body(ends)
+            live.place_head(ends, end.side)
+            order = by_data(logits(live.model, batches, stop), rows.labels, len(rows.names))
+            plan.keep_order(end, resolved.tasks[task], order, store)
+
+
+def _distance(live: Live, resolved: Resolved, orders: Orders) -> dict:
+    """Between what both ends have; their output layers too where every task is read with both, row by label."""
+    names, b = set(live.tensors) - set(live.only), live.weights["b"]
+    if set(resolved.heads) != {"both"}:
+        names -= live.output_layer
+    elif rows := _rows_of_b(orders, "both", live):
+        b = b.with_rows(live.output_layer, rows)
+    return summed(distance(live.weights["a"], b, sorted(names)), live.output_layer)

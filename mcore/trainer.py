@@ -1,0 +1,135 @@
+"""The state of one fine-tuning: the model, its optimiser, what was seen so far; saved and taken up again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from mcore import probes
+from mcore.batches import Batches, make_batches
+from mcore.cartography import Cartography
+from mcore.evaluate import device, logits
+from mcore.live import new_model, tensors_of
+from mcore.modelcard import write_card
+from mcore.resolve import ResolvedRecipe
+from mcore.store import Store
+from mcore.tasks import Rows, sample
+
+STATE = "state.safetensors"
+
+
+class Trainer:
+    """A fine-tuning that stands at step ``done``; made anew or from the state that an earlier one saved."""
+
+    def __init__(self, resolved: ResolvedRecipe, store: Store, side: str):
+        self.resolved, self.store = resolved, store
+        recipe, training = resolved.recipe, resolved.training
+        self.work = store.work(resolved.fingerprint)
+        self.model, self.tokenizer = new_model(resolved.base, resolved.labels, recipe.head_seed, store, side)
+        self.model.to(device())
+        self.labels = torch.as_tensor(training.rows.labels)
+        self.encoded = self.tokenizer(*texts_of(training.rows), truncation=True, max_length=training.max_length)
+        decayed = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+        self.followed = training.rows.take(sample(np.arange(len(training.rows)), recipe.cartography, 0))
+        self.watched = {
+            name: (rows, self._batches(rows, training.max_length))
+            for name, rows in (("validation", resolved.validation and resolved.validation.rows), ("followed", self.followed))
+            if rows is not None and len(rows)
+        }
+        self.done, self.curve, self.probability = 0, [], np.zeros((0, len(self.followed)), np.float32)
+        self.right = np.zeros((0, len(self.followed)), bool)
+        if (self.work / STATE).is_file():
+            self._resume()
+
+    def step(self, places: np.ndarray, rate: float) -> float:
+        """One step on the rows at ``places``; returns its mean loss in nats."""
+        self.model.train()
+        seed = np.random.SeedSequence([self.resolved.recipe.data_seed, 4, self.done]).generate_state(1)[0]
+        torch.manual_seed(int(seed))  # of the dropout
+        batch = self.tokenizer.pad({k: [v[i] for i in places] for k, v in self.encoded.items()}, return_tensors="pt")
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        scores = self.model(**batch.to(device())).logits
+        loss = torch.nn.functional.cross_entropy(scores, self.labels[torch.as_tensor(places)].to(device()))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.resolved.recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.done += 1
+        return loss.item()
+
+    def look(self, loss: float, thorough: bool, stop: Callable[[], bool]) -> dict:
+        """Note where the training stands; ``thorough``: with validation and the followed rows."""
+        seen = {"step": self.done, "loss": loss, "validation_loss": None, "validation_accuracy": None}
+        if thorough:
+            scores = {name: logits(self.model.eval(), batches, stop) for name, (_, batches) in self.watched.items()}
+            if "validation" in scores:
+                truth = self.watched["validation"][0].labels
+                seen["validation_loss"] = float(probes.cross_entropy(scores["validation"], truth).mean())
+                seen["validation_accuracy"] = float(probes.accuracy(scores["validation"], truth))
+            if "followed" in scores:
+                loss_of_row = probes.cross_entropy(scores["followed"], self.followed.labels)
+                right = scores["followed"].argmax(axis=1) == self.followed.labels
+                self.probability = np.vstack([self.probability, np.exp(-loss_of_row).astype(np.float32)])
+                self.right = np.vstack([self.right, right])
+        self.curve.append(seen)
+        return seen
+
+    def save(self) -> None:
+        """Write everything that going on needs, in one file that replaces the last one whole."""
+        tensors = {f"model.{name}": tensor.detach() for name, tensor in tensors_of(self.model).items()}
+        for i, parameter in enumerate(self._parameters()):
+            for name, tensor in self.optimizer.state[parameter].items():
+                tensors[f"optimizer.{i}.{name}"] = tensor
+        tensors["probability"], tensors["right"] = torch.from_numpy(self.probability), torch.from_numpy(self.right)
+        told = {"done": str(self.done), "curve": json.dumps(self.curve)}
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, self.work / "state.part", metadata=told)
+        os.replace(self.work / "state.part", self.work / STATE)
+
+    def forget(self) -> None:
+        """Drop the saved state: it leads nowhere."""
+        self.store.drop_work(self.resolved.fingerprint)
+
+    def finish(self) -> None:
+        """Put the model, its tokenizer, card, curve and cartography into the store as one transformers folder."""
+        (self.work / STATE).unlink(missing_ok=True)
+        self.model.save_pretrained(self.work)
+        self.tokenizer.save_pretrained(self.work)
+        write_card(self.work, self.resolved, self.curve)
+        if len(self.probability):
+            Cartography(self.followed.ids, self.probability, self.right).write(self.work)
+        about = {"recipe": self.resolved.recipe.model_dump(mode="json")}
+        self.store.put_folder(self.resolved.fingerprint, self.work, "model", about)
+
+    def _resume(self) -> None:
+        with safe_open(self.work / STATE, framework="pt") as opened:
+            told = opened.metadata()
+        state = load_file(self.work / STATE)
+        with torch.no_grad():
+            for name, tensor in tensors_of(self.model).items():
+                tensor.copy_(state[f"model.{name}"])
+        for i, parameter in enumerate(self._parameters()):
+            names = [name for name in state if name.startswith(f"optimizer.{i}.")]
+            self.optimizer.state[parameter] = {name.rpartition(".")[2]: state[name].to(parameter.device) for name in names}
+        self.done, self.curve = int(told["done"]), json.loads(told["curve"])
+        self.probability, self.right = state["probability"].numpy(), state["right"].numpy()
+
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def _batches(self, rows: Rows, max_length: int) -> Batches:
+        return make_batches(self.tokenizer, rows.texts, max_length, self.model.config.get_text_config().pad_token_id)
+
+
+def texts_of(rows: Rows) -> list[list[str]]:
+    """The arguments of a tokenizer: one list of texts, or two for pairs."""
+    return [rows.texts] if isinstance(rows.texts[0], str) else [list(column) for column in zip(*rows.texts, strict=True)]

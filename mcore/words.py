@@ -1,0 +1,264 @@
+"""Sentences from numbers: what a result means, and one sentence for each word of the field.
+
+Pure functions of result dicts; how a number or an endpoint is written stands in ``names``. A
+sentence says how sure it is, and never more than the numbers carry; what to try next is always
+something that can be done here and now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mcore.knowledge import exchanged
+from mcore.names import (
+    differences,
+    duration,
+    endpoint_name,
+    finite,
+    nats,
+    percent,
+    plain,
+    same_t,
+    size,
+    t_text,
+    task_name,
+)
+from mcore.question import Endpoint, Experiment, Recipe
+
+__all__ = [
+    "Meaning", "differences", "duration", "endpoint_name", "glossary", "is_connected", "meaning", "nats", "percent",
+    "plain", "size", "t_text", "task_name",
+]  # fmt: skip
+
+SMALL = 0.05  # nats: what rises no higher above the chord counts as connected
+SMALL_DROP = 0.02  # of accuracy below its chord: more deserves a warning even where the loss is low
+WEAK = 0.05  # of accuracy above the constant predictor: an end with less has learned next to nothing
+FEW = 5  # points between the ends: with fewer a narrow barrier can hide
+
+glossary: dict[str, str] = {
+    "barrier": f"The highest rise of the loss along the path above the chord; up to {SMALL} nats counts as connected.",
+    "chord": "The straight line between the losses of A and B: what the loss would be if it changed evenly.",
+    "path": "The way through weight space from A at t = 0 to B at t = 1; at each t it is one whole model.",
+    "mastered": "A row is mastered at t if the model at t predicts its label right.",
+    "forgotten": "Rows that were mastered at one point of the path and are no longer at the next.",
+    "learned": "Rows that were not mastered at one point of the path and are at the next.",
+    "endpoint": "One of the two models that the path joins: A at t = 0, B at t = 1.",
+    "interval": "A 95 % bootstrap interval: where the number falls when the rows are drawn anew, 95 times of 100.",
+    "ensemble": "Both models are run and their outputs mixed, (1−t) of A's and t of B's: twice the work of one model.",
+    "weight average": "One model whose weights are (1−t) times A's plus t times B's: the straight path at t.",
+    "confidence": "How probable a label is to the model: the predicted one at a point, the true one in cartography.",
+    "variability": "How much the probability of a row's true label varied during training (standard deviation).",
+    "correctness": "The fraction of looks during training at which a row was predicted right.",
+    "calibration error": "How far confidence and accuracy lie apart, averaged over 15 bins of confidence.",
+    "head": "The last layer, new in each fine-tuning, that turns what the model has read into a label.",
+    "seed": "The number that fixes a random choice: how the head starts, or in which order the rows come.",
+    "nats": "The unit of loss: the natural logarithm of how unexpected the true label was; 0.69 is a coin toss.",
+    "pre-training step": "How long the base had been trained on plain text before it was fine-tuned.",
+    "macro F1": "The mean over labels of F1, precision and recall in one number: rare labels count like common ones.",
+    "agreement": "The fraction of rows for which two models predict the same label.",
+}
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """``summary`` is one or two sentences, ``next_step`` one thing to try, ``more`` further sentences."""
+
+    summary: str
+    next_step: str
+    more: tuple[str, ...] = ()
+
+
+def meaning(
+    result: Mapping, experiment: Experiment | None = None, asked_t: Iterable[float] | None = None
+) -> Meaning:
+    """What one task's entry of a result says. ``asked_t`` (else the experiment's) tells a partial from a whole one."""
+    there = same_t(result.get("t", ()))
+    asked = there | same_t(asked_t if asked_t is not None else experiment.ts() if experiment else ())
+    missing = len(asked) - len(there)
+    so_far = f"{len(there)} of {len(asked)} points so far: " if missing else ""
+    weak = [name for name, t in (("A", 0.0), ("B", 1.0)) if _is_weak(result, t)]
+    barrier = result.get("barrier")
+    if not barrier:
+        return Meaning(_capital(so_far + _beginning(result)), _rest(missing) if missing else _no_barrier_next(result))
+    accuracy = _accuracy_sentence(barrier["accuracy_chord"])
+    second, extra = (_weak_sentence(result, weak), (accuracy,)) if weak else (accuracy, ())
+    summary = _capital(so_far + _verdict(barrier["loss_chord"], bool(missing))) + " " + second
+    more = (*extra, *_knowledge_sentences(result), *_ensemble_sentences(result))
+    return Meaning(summary, _rest(missing, barrier) if missing else _next(result, experiment, weak), more)
+
+
+def is_connected(loss_chord: Mapping) -> bool | None:
+    """True or False where the whole interval says so, None where it spans ``SMALL``."""
+    if loss_chord["high"] <= SMALL:
+        return True
+    return False if loss_chord["low"] > SMALL else None
+
+
+def _verdict(chord: Mapping, partial: bool) -> str:
+    interval = (chord["low"], chord["high"])
+    value, low, high = (nats(chord[key], interval) for key in ("value", "low", "high"))
+    connected, at = is_connected(chord), f"at t = {t_text(chord['t'])}"
+    if connected:
+        rise = "never rises" if value.strip("0.") == "" else f"never rises more than {value} nats"
+        verdict = "no barrier yet." if partial else "these two minima are linearly connected on this task."
+        return f"the straight line {rise} above the chord (95 % interval {low} to {high}): {verdict}"
+    rise = f"the straight line rises {value} nats"
+    if connected is False:
+        verdict = "are already not" if partial else "are not"
+        return (
+            f"{rise} (95 % interval {low} to {high}) above the chord {at}: these two minima {verdict} "
+            "linearly connected on this task."
+        )
+    return (
+        f"{rise} above the chord {at}, but the 95 % interval ({low} to {high}) spans the {SMALL} nats up to which "
+        "we call two minima connected: these rows do not decide it."
+    )
+
+
+def _beginning(result: Mapping) -> str:
+    bad = [t for t, loss in zip(result.get("t", ()), result.get("loss", ()), strict=False) if not finite(loss)]
+    if bad:
+        return f"the loss is not a finite number at t = {t_text(bad[0])}, so there is no barrier to tell."
+    ends = [
+        f"{name} has a loss of {nats(end['loss'])} nats and is right on {percent(end['accuracy'])} of the rows"
+        for name, t in (("A", 0.0), ("B", 1.0))
+        if (end := _at(result, t))
+    ]
+    if not ends:
+        return "a barrier needs both ends and a point between them." if result.get("t") else "nothing is computed yet."
+    return "; ".join(ends) + ("; the way between them is still open." if len(ends) == 2 else ".")
+
+
+def _at(result: Mapping, t: float) -> dict[str, float] | None:
+    if t not in result.get("t", ()):
+        return None
+    place = list(result["t"]).index(t)
+    return {name: result[name][place] for name in ("loss", "accuracy")}
+
+
+def _is_weak(result: Mapping, t: float) -> bool:
+    end, baseline = _at(result, t), result.get("constant_baseline")
+    return end is not None and baseline is not None and end["accuracy"] < baseline + WEAK
+
+
+def _weak_sentence(result: Mapping, weak: Sequence[str]) -> str:
+    told = " and ".join(f"{name} is right on {percent(_at(result, float(name == 'B'))['accuracy'])}" for name in weak)
+    return (
+        f"But {told} of the rows, near the {percent(result['constant_baseline'])} of always giving the same label: "
+        "a barrier between models that learned nothing says little."
+    )
+
+
+def _accuracy_sentence(drop: Mapping) -> str:
+    value, low, high = (plain(100 * drop[key], 1) for key in ("value", "low", "high"))
+    if drop["high"] <= SMALL_DROP:
+        return f"Accuracy falls no more than {value} points below its own chord."
+    return f"Accuracy falls {value} points ({low} to {high}) below its own chord at t = {t_text(drop['t'])}."
+
+
+def _knowledge_sentences(result: Mapping) -> tuple[str, ...]:
+    told = result.get("knowledge")
+    if not told or len(told["mastered"]) < 3 or not {0.0, 1.0} <= set(result["t"]):
+        return ()
+    counts = exchanged(told)
+    sentence = (
+        f"Of the {told['mastered'][0]:,} rows that A masters, {counts['only_a']:,} are lost for good on the way to B; "
+        f"{counts['regained']:,} that both master are lost midway and regained; B masters {counts['only_b']:,} "
+        "that A does not."
+    )
+    return (sentence,)
+
+
+def _ensemble_sentences(result: Mapping) -> tuple[str, ...]:
+    losses = result.get("ensemble_loss") or ()
+    inside = [i for i, t in enumerate(result["t"]) if 0 < t < 1 and i < len(losses) and finite(losses[i])]
+    if not inside:
+        return ()
+    place = min(inside, key=lambda i: abs(result["t"][i] - 0.5))
+    gain = result["loss"][place] - losses[place]
+    better = "the ensemble" if gain > 0 else "the weight average"
+    verdict = "they do equally well" if abs(gain) <= 0.01 else f"{better} does better"
+    sentence = (
+        f"At t = {t_text(result['t'][place])} the weight average has a loss of {nats(result['loss'][place])} nats, the "
+        f"ensemble of A and B {nats(losses[place])}: {verdict}."
+    )
+    return (sentence,)
+
+
+def _rest(missing: int, barrier: Mapping | None = None) -> str:
+    if barrier and is_connected(barrier["loss_chord"]) is False:
+        return f"{missing:,} more {'point' if missing == 1 else 'points'} can only raise the barrier: let the run finish."
+    return f"{missing:,} more {'point decides' if missing == 1 else 'points decide'} it: let the run finish."
+
+
+def _no_barrier_next(result: Mapping) -> str:
+    if any(not finite(loss) for loss in result.get("loss", ())):
+        return "Try a lower learning rate, or float32 if you chose another precision."
+    return "Ask for more points: at least one between the ends."
+
+
+def _next(result: Mapping, experiment: Experiment | None, weak: Sequence[str]) -> str:
+    a, b = (experiment.a, experiment.b) if experiment else (None, None)
+    recipes = isinstance(a, Recipe) and isinstance(b, Recipe)
+    if weak:
+        return _weak_next(result, weak, a, b)
+    if experiment and a == b:
+        return "A and B are the same: give B another head seed." if isinstance(a, Recipe) else "A and B are the same: change B."
+    connected = is_connected(result["barrier"]["loss_chord"])
+    if connected is None:
+        return f"Evaluate more rows: {len(result['rows']):,} leave the interval too wide."
+    if connected:
+        inside = sum(0 < t < 1 for t in result["t"])
+        if inside < FEW:
+            return f"Ask for more points: between {inside} of them a narrow barrier could hide."
+        if recipes and a.head_seed == b.head_seed:
+            return "Give B another head seed: where the head starts is what parts two minima most often."
+        if recipes:
+            return "Start both from an earlier pre-training step, to see since when they are connected."
+        return "Try a pair of other seeds: some fall into separate basins."
+    if recipes and a.base != b.base:
+        return "Start both from the same pre-training step: then they share where they come from."
+    if recipes and a.task.task != b.task.task:
+        return "Start both from a later pre-training step, if there is one: it brings the regions of two tasks closer."
+    if recipes and a.head_seed != b.head_seed:
+        return "Give both the same head seed: where the head starts is what parts two minima most often."
+    if recipes and a.rows != b.rows:
+        return "Train both on the same rows: the more they share, the better they connect."
+    if recipes:
+        return "Train both for fewer steps, to see when they part, or start from a later pre-training step."
+    return "Try a pair of other seeds: some share a basin."
+
+
+def _weak_next(result: Mapping, weak: Sequence[str], a: Endpoint | None, b: Endpoint | None) -> str:
+    name = weak[0]
+    if _at(result, float(name == "B"))["accuracy"] < result["constant_baseline"] - WEAK:
+        return f"Check which label each output of {name} means: it is right less often than always giving one label."
+    if isinstance({"A": a, "B": b}[name], Recipe):
+        return f"Train {'both' if len(weak) == 2 else name} for more steps first."
+    return f"Read a task that {'both were' if len(weak) == 2 else name + ' was'} tuned on."
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def alternative(result: Mapping) -> str:
+    """The path chart in words, for those who cannot see it."""
+    pairs = [
+        (t, loss, right)
+        for t, loss, right in sorted(zip(result.get("t", ()), result.get("loss", ()), result.get("accuracy", ()), strict=False))
+        if finite(loss)
+    ]
+    if not pairs:
+        return "Loss and accuracy along the path from A (t = 0) to B (t = 1): no point is computed yet."
+    peak = max(pairs, key=lambda pair: pair[1])
+    marks = {0.0: "at A", 1.0: "at B"}
+    shown = sorted({pairs[0], peak, pairs[-1]})
+    told = "; ".join(
+        f"{marks.get(t, f'at t = {t_text(t)}')} loss {nats(loss)} nats, accuracy {percent(right)}" for t, loss, right in shown
+    )
+    barrier = (result.get("barrier") or {}).get("loss_chord")
+    counted = "1 point" if len(pairs) == 1 else f"{len(pairs)} points"
+    told = f"Loss and accuracy along the path from A (t = 0) to B (t = 1), {counted}, {len(result['rows']):,} rows: {told}."
+    return f"{told} {_capital(_verdict(barrier, False))}" if barrier else told

@@ -1,0 +1,187 @@
+"""The worker process: takes jobs of one store, one at a time, and carries them out.
+
+    python -m mcore.worker --store DIR [--warm] [--parent PID] [--runner MODULE:FUNCTION]
+
+One worker works per store: another one stands by and takes over when the first is gone. ``--warm``
+imports the engine before the first job comes. With ``--parent`` the worker leaves when that process
+has gone and the running job is done. ``--runner`` names a function like ``mcore.run.run``.
+
+A job that does not stop soon after it was cancelled is ended with the whole process: the cores are
+free within two seconds, and the ``Keeper`` starts the next worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mcore.errors import Cancelled, McoreError
+from mcore.events import Event, Failed
+from mcore.jobs import Job, Jobs, State, held
+from mcore.question import Experiment, parse
+from mcore.store import Store
+
+Runner = Callable[[Experiment, Store, Callable[[], bool]], Iterator[Event]]
+RUNNER = "mcore.run:run"
+LOCK, READY, LOG = "worker.lock", "worker.ready", "worker.log"  # in the store; who holds READY takes jobs
+GAVE_UP = 75  # the exit code after a job that did not stop
+GLANCE = 0.2  # seconds between two looks at the queue and at a cancellation
+GRACE = 1.2  # seconds that a cancelled job has to stop by itself
+log = logging.getLogger("mcore.worker")
+
+
+@dataclass
+class Running:
+    """The job at hand; ``asked`` is when it was told to stop (monotonic seconds)."""
+
+    job: Job
+    stop: threading.Event = field(default_factory=threading.Event)
+    asked: float | None = None
+
+
+class Worker:
+    """One process's life: wait for the store's worker lock, then take jobs until told to leave."""
+
+    def __init__(self, store: Store, runner: str = RUNNER, warm: bool = False, parent: int | None = None):
+        self.store, self.jobs = store, Jobs(store.root)
+        self._runner, self._warm, self._parent = runner, warm, parent
+        self._running: Running | None = None
+        self._ending = threading.Lock()  # a job is ended once, by the main thread or by the watchdog
+        self._told_to_leave: float | None = None
+
+    def live(self) -> None:
+        self._listen()
+        while not self._may_leave():
+            with held(self.store.root / LOCK) as mine:
+                if mine:
+                    self._work()
+                    return
+            time.sleep(GLANCE)
+
+    def _may_leave(self) -> bool:
+        return self._told_to_leave is not None or (self._parent is not None and os.getppid() != self._parent)
+
+    def _work(self) -> None:
+        self.jobs.abandon()  # we hold the lock, so whoever ran them is gone
+        if self._warm:
+            try:
+                self._engine()
+            except Exception:
+                log.exception("The engine cannot be imported.")  # each job will say so
+        with held(self.store.root / READY, wait=True):
+            while not self._may_leave():
+                job = self.jobs.take(str(os.getpid()))
+                if job is None:
+                    time.sleep(GLANCE)
+                else:
+                    self._carry_out(job)
+
+    def _engine(self) -> Runner:
+        module, _, function = self._runner.partition(":")
+        return getattr(importlib.import_module(module), function)
+
+    def _carry_out(self, job: Job) -> None:
+        log.info("Job %s begins.", job.id)
+        self._running = Running(job)
+        state, sentence = self._outcome(job, self._running.stop)
+        log.info("Job %s is %s. %s", job.id, state, sentence)
+        with self._ending:
+            self.jobs.finish(job.id, state, sentence)
+            self._running = None
+
+    def _outcome(self, job: Job, stop: threading.Event) -> tuple[State, str]:
+        """The state in which the job ends, and the sentence that tells why."""
+        try:
+            for event in self._engine()(parse(job.experiment), self.store, stop.is_set):
+                if isinstance(event, Failed):  # ``finish`` emits it
+                    return "failed", event.sentence
+                self.jobs.emit(job.id, event)
+                if stop.is_set():
+                    raise Cancelled
+        except Cancelled as error:
+            return "cancelled", str(error)
+        except McoreError as error:
+            return "failed", str(error)
+        except Exception as error:
+            log.exception("Job %s met something unexpected.", job.id)
+            what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": ")
+            return "failed", (
+                f"Something unexpected went wrong ({what}). Finished points are kept; "
+                f"run it again, and if it happens again read {LOG} in the store."
+            )
+        return "done", ""
+
+    def _listen(self) -> None:
+        """Start the watchdog. It hears of signals through a pipe: the main thread may be deep in a computation."""
+        ear, mouth = os.pipe()
+        os.set_blocking(mouth, False)
+        signal.set_wakeup_fd(mouth)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        threading.Thread(target=self._watch, args=(ear,), name="watchdog", daemon=True).start()
+
+    def _watch(self, ear: int) -> None:
+        while True:
+            heard, _, _ = select.select([ear], [], [], GLANCE)
+            if heard and os.read(ear, 64) and self._told_to_leave is None:
+                self._told_to_leave = time.monotonic()
+            try:
+                self._glance()
+            except Exception:
+                log.exception("The watchdog could not look at the queue.")  # it looks again
+
+    def _glance(self) -> None:
+        running, since = self._running, self._told_to_leave
+        if running:
+            if running.asked is None and (since or self.jobs.cancel_asked(running.job.id)):
+                running.asked = time.monotonic()
+                running.stop.set()
+            since = running.asked
+        if since and time.monotonic() - since > GRACE:
+            self._give_up(running)
+
+    def _give_up(self, running: Running | None) -> None:
+        mine = self._ending.acquire(timeout=GLANCE)  # the main thread may hang while it ends the job
+        if mine and running is not self._running:
+            self._ending.release()  # the job ended just now
+            return
+        try:
+            if running:
+                log.warning("Job %s did not stop by itself: the process leaves with it.", running.job.id)
+                self.jobs.finish(running.job.id, "cancelled", str(Cancelled()))
+        finally:
+            os._exit(GAVE_UP)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m mcore.worker", description="Carry out the jobs of a store.")
+    parser.add_argument("--store", type=Path, help="the store's folder (default: as everywhere)")
+    parser.add_argument("--warm", action="store_true", help="import the engine before the first job comes")
+    parser.add_argument("--parent", type=int, metavar="PID", help="leave when this process, our parent, has gone")
+    parser.add_argument("--runner", default=RUNNER, metavar="MODULE:FUNCTION", help=f"default: {RUNNER}")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))  # read when torch is imported: its own guess is lower
+    try:
+        store = Store(options.store)
+        logging.basicConfig(
+            filename=store.root / LOG, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        Worker(store, options.runner, options.warm, options.parent).live()
+    except McoreError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
