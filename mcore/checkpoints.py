@@ -21,6 +21,9 @@ BUILTIN = Path(__file__).parent / "builtin"
 MOST_CONFIG_BYTES, MOST_TENSORS = 8 * 2**20, 100_000
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
                    "tokenizer.model")  # fmt: skip
+DECISIVE = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_attention_heads", "n_head", "n_heads",
+            "num_key_value_heads", "hidden_act", "activation", "activation_function", "layer_norm_eps", "layer_norm_epsilon",
+            "position_embedding_type", "relative_attention", "rope_theta")  # settings that change what weights compute; fmt: skip
 GENERIC = re.compile(r"(label[_ ]?)?\d+", re.IGNORECASE)
 
 
@@ -112,14 +115,17 @@ def check_joinable(a: Checkpoint, b: Checkpoint) -> None:
     if a.config.get("model_type") != b.config.get("model_type"):
         kinds = f"A is a {a.config.get('model_type')} model and B a {b.config.get('model_type')} model"
         raise QuestionError("b", kinds, "choose two checkpoints of one architecture")
+    for key in DECISIVE:
+        if key in a.config and key in b.config and a.config[key] != b.config[key]:
+            told = f"{key} is {a.config[key]} in A and {b.config[key]} in B"
+            raise QuestionError("b", told, "choose two checkpoints of one architecture and size")
     differ = [
         f"{name} ({'×'.join(map(str, tensor.shape))} in A, {'×'.join(map(str, b.tensors[name].shape))} in B)"
         for name, tensor in a.tensors.items()
-        if name in b.tensors and tensor.shape != b.tensors[name].shape and not _only_rows_differ(tensor, b.tensors[name])
+        if name in b.tensors and tensor.shape != b.tensors[name].shape and ("embed" in name or not _only_rows_differ(tensor, b.tensors[name]))
     ]
-    vocabulary = [name for name in differ if "embed" in name]
-    if vocabulary:
-        raise QuestionError("b", f"its vocabulary has another size: {vocabulary[0]}", "choose two checkpoints with one vocabulary")
+    if differ and all("word_embeddings" in name or "embed_tokens" in name or "wte" in name for name in differ):
+        raise QuestionError("b", f"its vocabulary has another size: {differ[0]}", "choose two checkpoints with one vocabulary")
     if differ:
         raise QuestionError("b", f"{_some(differ)} cannot be blended: the shapes differ", "choose two checkpoints of one size")
     if a.tokenizer != b.tokenizer:
@@ -173,7 +179,10 @@ def _headers(folder: Path, field: str) -> dict[str, Stored]:
     if (folder / "model.safetensors").is_file():
         files = [folder / "model.safetensors"]
     elif index.is_file():
-        names = set(map(str, _json(index, field).get("weight_map", {}).values()))
+        told = _json(index, field).get("weight_map")
+        if not isinstance(told, dict):
+            raise QuestionError(field, f"{index} has no weight_map", "save the model again (save_pretrained)")
+        names = set(map(str, told.values()))
         files = [folder / name for name in sorted(names)]
         missing = [f.name for f in files if f.parent != folder or not f.is_file()]
         if missing:
@@ -215,17 +224,17 @@ def _tokenizer_digest(files: list[Path], field: str) -> str:
         stat = files[0].stat()
         if stat.st_size > 200 * 2**20:
             raise QuestionError(field, "its tokenizer.json is larger than 200 MiB", "give an ordinary transformers folder")
-        return _fast_tokenizer_digest(str(files[0]), stat.st_size, stat.st_mtime_ns)
+        try:
+            return _fast_tokenizer_digest(str(files[0]), stat.st_size, stat.st_mtime_ns)
+        except (ValueError, AttributeError, RecursionError):
+            raise QuestionError(field, f"{files[0]} is not a JSON object", "save the tokenizer again (save_pretrained)") from None
     return hashlib.sha256("".join(file_digest(file) for file in files).encode()).hexdigest()[:32]
 
 
 @lru_cache(maxsize=256)
 def _fast_tokenizer_digest(path: str, size: int, changed: int) -> str:
-    try:
-        data = json.loads(Path(path).read_bytes())
-        kept = {key: value for key, value in data.items() if key not in ("padding", "truncation")}
-    except (ValueError, AttributeError, RecursionError):
-        raise QuestionError("tokenizer", f"{path} is not JSON", "save the tokenizer again (save_pretrained)") from None
+    data = json.loads(Path(path).read_bytes())
+    kept = {key: value for key, value in data.items() if key not in ("padding", "truncation")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -1,9 +1,9 @@
 """The one evaluator: a live model and batches in, logits in the rows' own order out.
 
 Float32 runs the model as transformers made it, so that its numbers are those of the untouched checkpoint bit for bit.
-Bfloat16 keeps the matrices of linear layers in bfloat16 and lets autocast do the rest: products run in bfloat16,
-sums along the residual stream, norms and the softmax stay in float32. It is known by the weights alone, so a blend
-can go on writing into the same model.
+Bfloat16 keeps the matrices of the repeated blocks in bfloat16, where nearly all the work is, and lets autocast do the
+rest: products run in bfloat16; sums along the residual stream, norms and the softmax stay in float32, and so does what
+stands before and after the blocks. It is known by the weights alone, so a blend can go on writing into the same model.
 """
 
 from __future__ import annotations
@@ -20,6 +20,15 @@ from mcore.batches import Batches
 from mcore.errors import Cancelled
 
 LINEAR = (torch.nn.Linear, Conv1D)
+BLOCKS = torch.nn.ModuleList  # what a model repeats is kept in one of these
+
+
+class Float32Linear(torch.nn.Linear):
+    """A linear layer that autocast leaves alone: a pooler or an output layer, whose rounding would shift every row."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
 
 
 def device() -> torch.device:
@@ -41,8 +50,13 @@ def prepare(model: torch.nn.Module, precision: str = "float32", where: torch.dev
     """
     model.eval().requires_grad_(False).to(where or device())
     if precision == "bfloat16" and has_bfloat16():
-        for layer in _own_linear(model):
-            layer.to(torch.bfloat16)
+        linear = _own_linear(model)
+        inner = {id(layer) for blocks in model.modules() if isinstance(blocks, BLOCKS) for layer in blocks.modules()}
+        for layer in linear:
+            if id(layer) in inner or not inner:
+                layer.to(torch.bfloat16)
+            elif type(layer) is torch.nn.Linear:
+                layer.__class__ = Float32Linear
 
 
 def logits(

@@ -13,11 +13,12 @@ import threading
 import time
 from pathlib import Path
 
-from mcore.jobs import Jobs, held
+from mcore.database import held
+from mcore.jobs import Jobs
 from mcore.worker import GAVE_UP, LOCK, LOG, READY, RUNNER
 
 HOME = Path(__file__).resolve().parent.parent  # where ``mcore`` is imported from
-OVERDUE = 1.7  # seconds after a cancellation that even the worker's own watchdog did not carry out
+OVERDUE = 1.6  # seconds after a cancellation that even the worker's own watchdog did not carry out
 STEADY = 30.0  # seconds: a worker that lived longer did not die at once
 LONGEST_PAUSE = 60.0
 LOG_BYTES = 4_000_000

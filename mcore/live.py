@@ -34,25 +34,30 @@ transformers_logging.disable_progress_bar()
 class Live:
     """One model and the two sets of weights that its tensors are blended from.
 
-    ``tensors``: live name -> parameter or floating buffer, tied ones once. ``output_layer``: the names
-    whose rows are the labels. ``only``: live name -> the side that alone has it (a pooler beside a base).
+    ``tensors``: live name -> parameter or floating buffer, tied ones once. ``head``: the names outside the
+    body, ``output_layer`` those of them whose rows are the labels. ``only``: live name -> the side that
+    alone has it (a pooler beside a base).
     """
 
     model: PreTrainedModel
     tokenizer: object
     tensors: dict[str, torch.Tensor]
+    head: frozenset[str]
     output_layer: frozenset[str]
     weights: dict[str, WeightSet]
     only: dict[str, str]
 
-    def place_body(self, coefficients: Sequence[float]) -> None:
-        """Write the blend of everything but the output layer; ``coefficients``: of A and of B."""
+    def place_body(self, coefficients: Sequence[float], head: str) -> None:
+        """Write the blend of everything but the output layer; ``coefficients``: of A and of B.
+
+        What leads to the output layer goes with it: where ``head`` is one side, it is that side's.
+        """
         body = {name: tensor for name, tensor in self.tensors.items() if name not in self.output_layer}
-        alone = {"a": (1.0, 0.0), "b": (0.0, 1.0)}
+        given = {"both": coefficients, "a": (1.0, 0.0), "b": (0.0, 1.0)}
         blend(
             body,
             [self.weights["a"], self.weights["b"]],
-            lambda name: alone[self.only[name]] if name in self.only else coefficients,
+            lambda name: given[self.only.get(name) or (head if name in self.head else "both")],
         )
 
     def place_head(self, coefficients: Sequence[float], head: str, rows_of_b: Sequence[int] | None = None) -> None:
@@ -85,7 +90,7 @@ def open_live(a: Checkpoint, b: Checkpoint, owner: str, store: Store) -> Live:
         if broken := weights[side].first_not_finite():
             raise QuestionError(side, f"the tensor {broken} holds NaN or infinity", "use a checkpoint that was saved whole")
     only = {name: "b" if name in absent["a"] else "a" for name in (absent["a"] | absent["b"]) - layer}
-    return Live(model, tokenizer_of(a), tensors, layer, weights, only)
+    return Live(model, tokenizer_of(a), tensors, head_of(model) | layer, layer, weights, only)
 
 
 def load(checkpoint: Checkpoint, field: str) -> tuple[PreTrainedModel, set[str]]:
@@ -123,6 +128,13 @@ def tensors_of(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     return unique
 
 
+def head_of(model: PreTrainedModel) -> frozenset[str]:
+    """The names of the tensors outside the body, which transformers keeps under one prefix."""
+    if not hasattr(model, model.base_model_prefix):
+        return frozenset()
+    return frozenset(name for name in tensors_of(model) if not name.startswith(f"{model.base_model_prefix}."))
+
+
 def output_layer(model: PreTrainedModel) -> frozenset[str]:
     """The names of the tensors whose rows are the labels: those that grow when there is one label more."""
     config = copy.deepcopy(model.config)
@@ -139,6 +151,7 @@ def weights_of(checkpoint: Checkpoint, model: PreTrainedModel, store: Store, fie
     absent = [name for name in tensors if name not in places]
     if absent:
         loaded, lacking = load(checkpoint, field)
+        _check_whole(checkpoint, model, lacking, field)
         if set(absent) - lacking:
             return _rewritten(checkpoint, loaded, lacking, store)
     for name, place in places.items():
@@ -161,15 +174,15 @@ def new_model(base: Checkpoint, labels: Sequence[str], seed: int, store: Store, 
 
     Returns the model in float32 and its tokenizer, which has a padding token.
     """
-    config = AutoConfig.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: i for i, label in enumerate(labels)}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
+    try:
+        config = AutoConfig.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
             model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-        except (ValueError, KeyError) as error:
-            raise QuestionError(f"{field}.base", f"transformers has no sequence classifier for it ({_first_line(error)})", "choose another base") from None
+    except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
+        raise QuestionError(f"{field}.base", f"transformers has no sequence classifier for it ({_first_line(error)})", "choose another base") from None
     tensors = tensors_of(model)
     weights = weights_of(base, model, store, f"{field}.base")
     if broken := weights.first_not_finite():
@@ -197,6 +210,19 @@ def _places(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], model: Pre
                 if candidate in checkpoint.tensors and name not in found:
                     found[name] = Place(checkpoint.tensors[candidate].file, candidate)
     return found
+
+
+def _check_whole(checkpoint: Checkpoint, model: PreTrainedModel, lacking: set[str], field: str) -> None:
+    """A tuned model lacks nothing; a base may lack its head and whole parts of its body (a pooler), no piece of one."""
+    head, prefix = head_of(model), f"{model.base_model_prefix}."
+
+    def part(name: str) -> str:
+        return name.removeprefix(prefix).partition(".")[0]
+
+    there = {part(name) for name in tensors_of(model) if name not in lacking | head}
+    torn = sorted(n for n in lacking if checkpoint.labels is not None or (n not in head and part(n) in there))
+    if torn:
+        raise QuestionError(field, f"the tensor {torn[0]} is missing", "use a checkpoint that was saved whole")
 
 
 def _rewritten(checkpoint: Checkpoint, loaded: PreTrainedModel, lacking: set[str], store: Store) -> WeightSet:

@@ -173,19 +173,19 @@ def _validated(model: type[BaseModel], data: Any, name: str) -> Any:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise _told(error) from None
+        raise _told(error, model) from None
     except RecursionError:
         raise QuestionError(name, "it is nested too deeply", "give one JSON object of the documented shape") from None
 
 
-def _told(error: ValidationError) -> QuestionError:
+def _told(error: ValidationError, model: type[BaseModel]) -> QuestionError:
     """The first complaint as a sentence with the field's name as the author wrote it."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"] if part not in ("checkpoint", "recipe") and not _is_branch(part))
     if first["type"] == "missing":
         return QuestionError(field, "it is missing", "add it")
     if first["type"] == "extra_forbidden":
-        known = ", ".join(_fields_beside(first["loc"]))
+        known = ", ".join(_fields_beside(first["loc"], model))
         return QuestionError(field, "there is no such field", f"use one of: {known}" if known else "leave it out")
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
     return QuestionError(field, f"{_short(first['input'])} is not possible", message[0].lower() + message[1:])
@@ -196,11 +196,11 @@ def _is_branch(part: int | str) -> bool:
     return isinstance(part, str) and (part in ("str", "float", "int") or part.startswith(("list[", "constrained", "literal[", "function")))
 
 
-def _fields_beside(loc: tuple) -> list[str]:
+def _fields_beside(loc: tuple, model: type[BaseModel]) -> list[str]:
     inside = {"task": Task, "tasks": Task, "path": PathSpec, "labels": LabelNames}
     above = [part for part in loc[:-1] if isinstance(part, str)]
     if not above:
-        return list(Experiment.model_fields)
+        return list(model.model_fields)
     return list(inside.get(above[-1], Recipe).model_fields)
 
 

@@ -176,6 +176,8 @@ def _head(task: ResolvedTask, field: str, a: Endpoint, b: Endpoint) -> str:
             f"{field}.task", f"neither endpoint has a head for the labels {', '.join(task.rows.names[:6])} ({told})",
             "tune one of them on this task, choose another task, or name the outputs in labels",
         )  # fmt: skip
+    if len(sides) == 2 and len(a.labels) != len(b.labels):
+        raise QuestionError("b", f"its head has {len(b.labels)} outputs and that of A {len(a.labels)}", "choose two checkpoints with as many labels")
     return "both" if len(sides) == 2 else sides[0]
 
 

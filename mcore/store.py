@@ -29,8 +29,8 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcore.database import Database, held, plain, told
 from mcore.errors import McoreError
-from mcore.jobs import Database, held, plain, told
 
 LIMIT_BYTES = 5_000_000_000
 ORPHANS_KEPT = 3600.0  # seconds: a write that is still under way is younger than this
@@ -39,7 +39,8 @@ KEY = re.compile(r"[0-9a-f]{8,64}")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     key TEXT PRIMARY KEY NOT NULL CHECK (length(key) BETWEEN 8 AND 64 AND key NOT GLOB '*[^0-9a-f]*'),
-    kind TEXT NOT NULL, bytes INTEGER NOT NULL, created REAL NOT NULL, used REAL NOT NULL, about TEXT, files TEXT) STRICT;
+    kind TEXT NOT NULL, bytes INTEGER NOT NULL, created REAL NOT NULL, used REAL NOT NULL, about TEXT, files TEXT
+) STRICT;
 CREATE INDEX IF NOT EXISTS by_use ON entries (used, bytes);
 """  # files: NULL for a blob; for a folder JSON of name -> [bytes, SHA-256]
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from mcore import probes
@@ -111,9 +111,12 @@ class Trainer:
         self.store.put_folder(self.resolved.fingerprint, self.work, "model", about)
 
     def _resume(self) -> None:
-        with safe_open(self.work / STATE, framework="pt") as opened:
-            told = opened.metadata()
-        state = load_file(self.work / STATE)
+        try:
+            with safe_open(self.work / STATE, framework="pt") as opened:
+                told = opened.metadata()
+            state = load_file(self.work / STATE)
+        except (SafetensorError, OSError):
+            return  # a machine that lost power may leave half a file: begin anew
         with torch.no_grad():
             for name, tensor in tensors_of(self.model).items():
                 tensor.copy_(state[f"model.{name}"])

@@ -25,9 +25,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcore.database import held
 from mcore.errors import Cancelled, McoreError
 from mcore.events import Event, Failed
-from mcore.jobs import Job, Jobs, State, held
+from mcore.jobs import Job, Jobs, State
 from mcore.question import Experiment, parse
 from mcore.store import Store
 

@@ -58,7 +58,7 @@ def novel(books: dict[str, list[str]]) -> Rows:
             passage: list[str] = []
             for word in re.sub(r"\bNAME(?: NAME)+\b", "NAME", names.sub("NAME", paragraph)).replace('"', "").split():
                 passage.append(word)
-                if len(passage) >= 30 and word[-1] in ".!?;" or len(passage) == 50:
+                if (len(passage) >= 30 and word[-1] in ".!?;") or len(passage) == 50:
                     rows[split_of(paragraph)].append((" ".join(passage), label))
                     passage = []
     return rows

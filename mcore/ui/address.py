@@ -1,0 +1,59 @@
+"""The address bar always holds the question: what stands there fills the page, what is changed is written there.
+
+Nothing here computes. A link that cannot be read leaves one sentence and the first question.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from mcore.errors import QuestionError
+from mcore.link import VERSION, pack, unlink
+from mcore.question import Experiment
+from mcore.ui import draft
+
+KNOWN, HELD, WRONG, PAGE = "mc.address", "mc.held", "mc.link-wrong", "mc.page"
+
+
+def read(page: str, first: Experiment) -> QuestionError | None:
+    """Fill the draft from the address if that has changed by itself (a link, back, forward). What is wrong with it."""
+    packed = st.query_params.get("q")
+    arrived = st.session_state.get(PAGE) != page
+    st.session_state[PAGE] = page
+    newer = draft.take_touched() and draft.there()
+    if newer or (draft.there() and not arrived and packed == st.session_state.get(KNOWN)):
+        return st.session_state.get(WRONG)
+    st.session_state.update({KNOWN: packed, HELD: None, WRONG: None})
+    if packed is None:
+        if not (draft.there() and arrived):
+            draft.fill(first)
+        return None
+    try:
+        draft.fill(unlink(f"v={st.query_params.get('v', VERSION)}&q={packed}"))
+    except QuestionError as wrong:
+        draft.fill(first)
+        st.session_state[WRONG] = wrong
+    st.session_state[HELD] = pack(draft.experiment())
+    return st.session_state[WRONG]
+
+
+def write(experiment: Experiment) -> None:
+    """Put the question into the address, unless it stands there in other words."""
+    packed = pack(experiment)
+    if packed in (st.session_state.get(KNOWN), st.session_state.get(HELD)):
+        return
+    st.query_params.from_dict({"v": VERSION, "q": packed})
+    st.session_state.update({KNOWN: packed, HELD: None, WRONG: None})
+
+
+def query(experiment: Experiment) -> dict[str, str]:
+    """The question as query parameters of a page."""
+    return {"v": VERSION, "q": pack(experiment)}
+
+
+def whole(experiment: Experiment, page: str) -> str:
+    """The question as an address that can be sent to somebody."""
+    base = (st.context.url or "").partition("?")[0].rstrip("/")
+    if base.rpartition("/")[2] != page:
+        base = f"{base}/{page}"
+    return f"{base}?v={VERSION}&q={pack(experiment)}"

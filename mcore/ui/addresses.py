@@ -1,0 +1,39 @@
+"""What a person pastes into a name field, understood: a Hub page, a folder, a bare name. No Streamlit here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from mcore.checkpoints import families
+from mcore.question import SCHEMES
+
+HUB = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(datasets/)?([^/\s]+/[^/\s?#]+)(?:/tree/([^/\s?#]+))?.*")
+
+
+def checkpoint(words: str) -> str:
+    """An address of a checkpoint: ``hub:``, ``builtin:`` or ``local:``."""
+    words = words.strip().strip("\"'")
+    if words.startswith(SCHEMES):
+        return words
+    if found := HUB.fullmatch(words):
+        return f"hub:{found[2]}" + (f"@{unquote(found[3])}" if found[3] else "")
+    if words.partition("@")[0] in families():
+        return f"builtin:{words}"
+    return _path_or_hub(words)
+
+
+def data(words: str) -> str:
+    """An address of labelled rows."""
+    words = words.strip().strip("\"'")
+    if words.startswith(SCHEMES):
+        return words
+    if found := HUB.fullmatch(words):
+        return f"hub:{found[2]}"
+    return _path_or_hub(words)
+
+
+def _path_or_hub(words: str) -> str:
+    looks_like_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(@\S+)?", words) and Path(words).suffix not in (".csv", ".tsv", ".jsonl", ".parquet")
+    return f"hub:{words}" if looks_like_hub and not Path(words).expanduser().exists() else f"local:{words}"

@@ -1,0 +1,150 @@
+"""What stands under the question: its state, the stage, the tabs. One function for each state of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from mcore import presets
+from mcore.names import duration, endpoint_name, task_name
+from mcore.question import Experiment, Recipe, parse
+from mcore.ui import engine, html
+from mcore.ui.engine import Standing
+from mcore.ui.guard import guarded
+from mcore.ui.html import mark, show, text
+from mcore.ui.progress import progress
+from mcore.ui.stage import stage, training_stage
+from mcore.ui.tabs import notice_of_order, tabs
+
+POLL = 0.5  # seconds between two looks at a running job
+
+
+def answer(now: Standing, below: Callable[[], None] | None = None, details: bool = True) -> None:
+    """Draw the answer as far as it is there. ``below`` is drawn where nothing is; ``details``: with tabs.
+
+    All of it is one fragment that draws itself again while a job runs, and once more, with the page, when it ends.
+    """
+    st.fragment(_draw, run_every=POLL if now.active else None)(now.question, now.active, below, details)
+
+
+def _draw(question: Experiment, was_active: bool, below: Callable[[], None] | None, details: bool) -> None:
+    with guarded():
+        now = engine.standing(question)
+        if was_active and not now.active:
+            st.rerun()
+        if now.active:
+            _live(now)
+        elif now.complete:
+            _done(now)
+            _finished(now, details)
+        else:
+            _status(now, now.job.sentence if now.job and now.job.state in ("failed", "cancelled") else "")
+            _partial(now, below, details)
+
+
+def _live(now: Standing) -> None:
+    job, here = now.job, engine.engine()
+    stream = [event for _, event in here.jobs.events(job.id)]
+    seen = progress(now.resolved, stream, now.points, now.stored)
+    with st.container(key="status"):
+        if job.state == "queued":
+            st.progress(0.0, text=_queued(job.place, here.keeper.warm()))
+        else:
+            st.progress(seen.fraction, text=seen.told())
+        _notices(now)
+    if not now.stored and not all(now.trained.values()):
+        training_stage(seen.curves, now.question)
+    else:
+        stage(engine.result(now)["tasks"][_task_chosen(now)], now.question, "live", live=True)
+
+
+def _queued(place: int | None, warm: bool) -> str:
+    if not warm:
+        return "Starting the worker: this takes a few seconds the first time"
+    if place in (None, 1):
+        return "Next in the queue"
+    return f"In the queue: {place - 1} {'question is' if place == 2 else 'questions are'} ahead of this one"
+
+
+def _done(now: Standing) -> None:
+    seconds = engine.result(now)["timing"].get("seconds")
+    took = f", computed in {duration(seconds)}" if seconds else ""
+    with st.container(key="status"):
+        show(f"<p>{mark(f'from the store{took}')}</p>")
+        _notices(now)
+        for task in engine.result(now)["tasks"]:
+            if unsure := notice_of_order(task):
+                show(text(unsure, "note"))
+
+
+def _status(now: Standing, sentence: str) -> None:
+    """Why it ended, what is kept, what would be computed; nothing if all is there."""
+    with st.container(key="status"):
+        if sentence:
+            cancelled = now.job.state == "cancelled"
+            show(text(sentence, "note" if cancelled else "error"))
+        if not now.complete:
+            show(text(_to_compute(now), "quiet"))
+        _notices(now)
+
+
+def _notices(now: Standing) -> None:
+    for notice in now.resolved.notices:
+        show(text(notice, "note"))
+
+
+def _to_compute(now: Standing) -> str:
+    rows = sum(len(task.rows) for task in now.resolved.tasks)
+    ts = now.points // len(now.resolved.tasks)
+    recipes = {now.resolved.endpoint(side).fingerprint: side for side, there in now.trained.items() if not there}
+    trained = " and ".join(side.upper() for side in sorted(recipes.values()))
+    parts = [f"{'fine-tunes ' + trained + ', then ' if trained else ''}evaluates {ts - now.stored // len(now.resolved.tasks)} points on {rows:,} rows"]
+    kept = f" {now.stored} of {now.points} points are in the store and are kept." if now.stored else ""
+    return f"Run {parts[0]}.{kept}"
+
+
+def _partial(now: Standing, below: Callable[[], None] | None, details: bool) -> None:
+    if now.stored:
+        stage(engine.result(now)["tasks"][_task_chosen(now)], now.question, f"{now.stored} of {now.points} points")
+        if details:
+            tabs(now, engine.result(now), _task_chosen(now))
+    elif below:
+        below()
+
+
+def _finished(now: Standing, details: bool) -> None:
+    told = engine.result(now)
+    number = _task_chosen(now)
+    stage(told["tasks"][number], now.question)
+    if details:
+        tabs(now, told, number)
+
+
+def _task_chosen(now: Standing) -> int:
+    """Which of the tasks is looked at: there is a choice where there is more than one."""
+    every = range(len(now.question.tasks))
+    if len(every) == 1:
+        return 0
+    return st.segmented_control(
+        "Read on", every, format_func=lambda i: html.plain_label(f"{i + 1}. {task_name(now.question.tasks[i])}"), default=0,
+        required=True, key="task-shown",
+    )  # fmt: skip
+
+
+def shipped(offer: str = "") -> None:
+    """The result that ships with the app, marked as such; nothing where there is none."""
+    told = presets.shipped_result()
+    if told is None:
+        return
+    question = parse(told["experiment"])
+    show(f"<p>{mark(shipped_mark(told))}</p>" + (text(offer, "quiet") if offer else ""))
+    if isinstance(question.a, Recipe):
+        show(text(f"A and B: {endpoint_name(question.a)}, other seeds.", "quiet"))
+    stage(told["tasks"][0], question, change=False)
+
+
+def shipped_mark(told: dict) -> str:
+    made = told.get("shipped", {})
+    when = f" on {made['date']}" if made.get("date") else ""
+    return f"shipped result, computed on {made.get('cores', 2)} cores{when}"

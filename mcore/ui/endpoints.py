@@ -1,0 +1,174 @@
+"""The two cards: what A and B are, opened in place to be changed, and one line between them on what differs."""
+
+from __future__ import annotations
+
+from html import escape
+
+import streamlit as st
+
+from mcore.errors import QuestionError
+from mcore.names import differences, endpoint_name, percent, plain, size
+from mcore.question import Endpoint, Experiment, Recipe
+from mcore.ui import addresses, draft, inputs
+from mcore.ui.engine import Standing, engine
+from mcore.ui.html import show, term, text
+
+KINDS = ("Recipe", "Pre-trained", "Trained here", "Folder")
+TOLD = {
+    "Recipe": "Fine-tune a base on a task, here and now.",
+    "Pre-trained": "A step of the family that ships with the app, as it is.",
+    "Trained here": "A model that was fine-tuned here before.",
+    "Folder": "A folder that save_pretrained wrote.",
+}
+
+
+def cards(question: Experiment | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None) -> None:
+    """``ends``: side -> accuracy on the first task, where it is known. ``wrong``: shown at the card that it names."""
+    left, between, right = st.columns([5, 2, 5], gap="medium")
+    with left:
+        _card("a", question, now, ends, wrong)
+    with between:
+        told = differences(question.a, question.b) if question else ""
+        show(f'<div class="mc-between"><b></b>{escape(told)}</div>')
+    with right:
+        _card("b", question, now, ends, wrong)
+
+
+def field_of(wrong: QuestionError | None) -> str:
+    """Where an error belongs: "a", "b", or "" for the strip of choices."""
+    top = wrong.field.partition(".")[0] if wrong else ""
+    return top if top in ("a", "b") else ""
+
+
+def _card(side: str, question: Experiment | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None) -> None:
+    with st.container(key=f"card-{side}", height="stretch"):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
+            t = 0 if side == "a" else 1
+            st.html(f'<span class="mc-end mc-{side}">{side.upper()} · t = {t}</span>', width="content")
+            with st.popover("Change", key=f"change-{side}"):
+                _form(side)
+        if question:
+            end = getattr(question, side)
+            pieces = [f'<p class="mc-name">{escape(endpoint_name(end))}</p>', text(_recipe_line(end), "quiet")]
+            show(*pieces, f'<p class="mc-quiet mc-terms">{" · ".join(_facts(side, end, now, ends))}</p>')
+        if field_of(wrong) == side:
+            show(text(str(wrong), "error"))
+
+
+def _recipe_line(end: Endpoint) -> str:
+    if not isinstance(end, Recipe):
+        return end
+    rows = "" if end.rows == "all" else f" · rows {end.rows}"
+    return f"head seed {end.head_seed} · data seed {end.data_seed} · lr {end.learning_rate:g} · batch {end.batch_size}{rows}"
+
+
+def _facts(side: str, end: Endpoint, now: Standing | None, ends: dict[str, float]) -> list[str]:
+    if not now:
+        return ["&nbsp;"]
+    model = now.resolved.endpoint(side).looked_at
+    facts = [f"{plain(model.parameters / 1e6, 1)} M parameters", size(model.bytes)]
+    if isinstance(end, Recipe):
+        facts.append("trained" if now.trained.get(side) else "not trained yet")
+    elif now.resolved.endpoint(side).labels is None:
+        facts.append(f"no {term('head')} of its own")
+    if side in ends:
+        facts.insert(0, f"<strong>{escape(percent(ends[side]))} right</strong>")
+    return facts
+
+
+def _form(side: str) -> None:
+    end = draft.get((side,))
+    key = f"kind-{side}"
+    draft.set_value(key, _kind(side, end))
+    st.segmented_control("What it is", KINDS, key=key, required=True, on_change=_turn, args=(side,), label_visibility="collapsed")
+    kind = st.session_state[key]
+    st.caption(TOLD.get(kind, ""))
+    if kind == "Recipe":
+        _recipe_form(side)
+    elif kind == "Pre-trained":
+        inputs.checkpoint_field("Step", (side,), "Pre-training steps of the family that ships with the app. Or paste an address.")
+    elif kind == "Folder":
+        st.text_input(
+            "Folder", help="The path of a folder with config.json, model.safetensors and tokenizer.json; or paste an address.",
+            placeholder="/path/to/model", **draft.bound(f"in.{side}", (side,), "" if end == "local:?" else end, addresses.checkpoint),
+        )  # fmt: skip
+    else:
+        _stored_form(side)
+
+
+def _recipe_form(side: str) -> None:
+    inputs.checkpoint_field("Base", (side, "base"), "What is fine-tuned: a pre-training step, or paste local:PATH.")
+    inputs.task_field("Task", (side, "task", "task"), "What it learns: a task that ships with the app, or the path of a file.")
+    left, right = st.columns(2)
+    with left:
+        inputs.recipe_field("Steps", side, "steps")
+        inputs.recipe_field("Batch size", side, "batch_size")
+        inputs.recipe_field("Learning rate", side, "learning_rate", "Of AdamW, after warm-up; it falls to zero.")
+    with right:
+        inputs.recipe_field("Head seed", side, "head_seed", "Fixes how the new output layer starts.")
+        inputs.recipe_field("Data seed", side, "data_seed", "Fixes the order of the rows and the dropout.")
+        st.text_input(
+            "Rows", help="Which part of the training split: all, half-1, half-2, or a fraction such as 0.25.", placeholder="all",
+            **draft.bound(f"in.{side}.rows", (side, "rows"), inputs.shown(draft.get((side, "rows"))), inputs.number),
+        )  # fmt: skip
+    with st.expander("More", key=f"more-{side}"):
+        left, right = st.columns(2)
+        with left:
+            inputs.recipe_field("Weight decay", side, "weight_decay")
+            inputs.recipe_field("Warm-up", side, "warmup", "A fraction of the steps.")
+            inputs.number_field("Max length", (side, "task", "max_length"), "Tokens; longer texts are cut.", 128)
+        with right:
+            inputs.recipe_field("Gradient clip", side, "clip", "The largest norm of a step's gradient.")
+            inputs.recipe_field("Rows followed", side, "cartography", "Training rows whose confidence is followed while it trains.")
+            inputs.number_field("Limit", (side, "task", "limit"), "Train on a sample of this many rows.")
+
+
+def _stored_form(side: str) -> None:
+    entries = {entry.key: entry for entry in engine().store.entries("model") if entry.about.get("recipe")}
+    if not entries:
+        st.caption("Nothing was trained here yet: run a recipe once, and its model stands here.")
+        return
+    chosen = st.selectbox(
+        "Model", list(entries), index=None, key=f"stored-{side}", format_func=lambda key: _model_name(entries[key].about["recipe"]),
+        placeholder=f"{len(entries)} to choose from",
+    )  # fmt: skip
+    st.button("Use it", key=f"use-{side}", disabled=chosen is None, on_click=_use, args=(side, chosen and entries[chosen].about["recipe"]))
+
+
+def _model_name(recipe: dict) -> str:
+    try:
+        read = Recipe.model_validate(recipe)
+    except ValueError:
+        return "a model of another version"
+    return f"{endpoint_name(read)} · head {read.head_seed} · data {read.data_seed} · lr {read.learning_rate:g}"
+
+
+def _use(side: str, recipe: dict) -> None:
+    plain_task = {name: value for name, value in recipe["task"].items() if value is not None and name in ("task", "limit", "sample_seed")}
+    if not recipe["task"]["task"].startswith("builtin:"):
+        plain_task |= {name: recipe["task"][name] for name in ("text", "label") if recipe["task"].get(name)}
+    draft.put((side,), {**recipe, "task": plain_task})
+    st.session_state.pop(f"chosen-kind-{side}", None)
+
+
+def _kind(side: str, end: object) -> str:
+    """The kind that a person has just chosen, else what the draft is."""
+    chosen = st.session_state.get(f"chosen-kind-{side}")
+    if chosen in ("Trained here",) or (chosen == "Folder" and isinstance(end, str)):
+        return chosen
+    return "Recipe" if isinstance(end, dict) else "Pre-trained" if str(end).startswith("builtin:") else "Folder"
+
+
+def _turn(side: str) -> None:
+    """Turn the endpoint into the kind that was chosen, keeping what can be kept."""
+    kind, end = st.session_state[f"kind-{side}"], draft.get((side,))
+    st.session_state[f"chosen-kind-{side}"] = kind
+    base = end.get("base") if isinstance(end, dict) else end
+    if kind == "Recipe" and not isinstance(end, dict):
+        other = draft.get(("b" if side == "a" else "a",))
+        like = other if isinstance(other, dict) else {"task": {"task": draft.get(("tasks", 0, "task"))}}
+        draft.put((side,), {**like, "base": base if str(base).startswith("builtin:") else inputs.family_steps()[-1]})
+    elif kind == "Pre-trained" and not str(end).startswith("builtin:"):
+        draft.put((side,), base if str(base).startswith("builtin:") else inputs.family_steps()[-1])
+    elif kind == "Folder" and not str(end).startswith("local:"):
+        draft.put((side,), "local:?")

@@ -1,0 +1,117 @@
+"""The store, the queue and the keeper of the worker, one of each for the whole app; and what they know of a question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from mcore import plan
+from mcore.distances import distance_key
+from mcore.jobs import Job, Jobs
+from mcore.keeper import Keeper
+from mcore.question import Experiment, Recipe, as_written, canonical, parse
+from mcore.resolve import Resolved, resolve
+from mcore.result import collect
+from mcore.store import Store
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What the pages work with."""
+
+    store: Store
+    jobs: Jobs
+    keeper: Keeper
+
+
+@st.cache_resource(show_spinner=False)
+def engine() -> Engine:
+    """Made once in the app's process; the worker is on its way from then on."""
+    store = Store()
+    return Engine(store, Jobs(store.root), Keeper(store.root))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the answer to a question is. ``points`` and ``stored`` count (t, task) pairs."""
+
+    question: Experiment
+    resolved: Resolved
+    points: int
+    stored: int
+    measured: bool  # the distance is there, which comes last
+    trained: dict[str, bool]  # side -> its model is there, for recipes
+    job: Job | None
+
+    @property
+    def complete(self) -> bool:
+        return self.stored == self.points
+
+    @property
+    def active(self) -> bool:
+        return self.job is not None and self.job.state in ("queued", "running")
+
+
+def standing(question: Experiment) -> Standing:
+    """Raises ``QuestionError`` where the question cannot be answered. Computes nothing."""
+    resolved, here = _resolved(canonical(question), _stamp(question)), engine()
+    keys = []
+    for i in range(len(resolved.tasks)):
+        orders = plan.orders(resolved, i, here.store)
+        keys += [] if orders is None else [plan.key(resolved, plan.Point(i, t), orders) for t in plan.wanted(resolved)]
+    recipes = {end.side: end.fingerprint for end in (resolved.a, resolved.b) if end.recipe}
+    there = here.store.has([*keys, distance_key(resolved), *recipes.values()])
+    return Standing(
+        question=question,
+        resolved=resolved,
+        points=len(plan.wanted(resolved)) * len(resolved.tasks),
+        stored=sum(key in there for key in keys),
+        measured=distance_key(resolved) in there,
+        trained={side: key in there for side, key in recipes.items()},
+        job=here.jobs.latest(resolved.fingerprint),
+    )
+
+
+def result(now: Standing) -> dict:
+    """The result as far as it is there; read once for each state that the store was in."""
+    done = now.job.finished if now.job else None
+    return _collected(canonical(now.question), _stamp(now.question), now.stored, now.measured, str(sorted(now.trained.items())), done)
+
+
+def submit(now: Standing) -> None:
+    """Put the question in the queue; if it is there, that one is it."""
+    engine().jobs.submit(as_written(now.question), now.resolved.fingerprint)
+
+
+def cancel(job: Job) -> None:
+    engine().jobs.cancel(job.id)
+
+
+
+
+@st.cache_resource(show_spinner=False, max_entries=64, ttl=600)
+def _resolved(question: str, stamp: str) -> Resolved:
+    return resolve(parse(question))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _collected(question: str, stamp: str, stored: int, measured: bool, trained: str, done: float | None) -> dict:
+    return collect(_resolved(question, stamp), engine().store)
+
+
+def _stamp(question: Experiment) -> str:
+    """Changes when a file that the question names changes."""
+    named = [task.task for task in question.tasks]
+    for end in (question.a, question.b):
+        named += [end.base, end.task.task] if isinstance(end, Recipe) else [end]
+    seen = []
+    for address in sorted({one.removeprefix("local:") for one in named if one.startswith("local:")}):
+        path = Path(address).expanduser()
+        try:
+            files = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
+            seen.append([(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files])
+        except OSError:
+            seen.append(address)
+    return str(seen)

@@ -1,0 +1,104 @@
+"""Inputs that several parts of a page share: numbers written as text, a checkpoint, a task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from mcore import tasks
+from mcore.checkpoints import families
+from mcore.question import Recipe, Task
+from mcore.ui import addresses, draft
+
+DEFAULTS = {"a": Recipe.model_fields, "b": Recipe.model_fields, "tasks": Task.model_fields}
+
+
+def number(words: str) -> Any:
+    """A number if it is one (``1e-3``, ``512``), else the text itself, which the question's check then names."""
+    words = words.strip().replace(",", "") if isinstance(words, str) else words
+    for kind in (int, float):
+        try:
+            return kind(words)
+        except (TypeError, ValueError):
+            continue
+    return words or None
+
+
+def numbers(words: str) -> Any:
+    """A count, or a list of numbers with commas or spaces between them."""
+    parts = words.replace(",", " ").replace(";", " ").split()
+    return number(words) if len(parts) == 1 and "." not in words else [number(part) for part in parts] if parts else None
+
+
+def names(words: str) -> list[str] | None:
+    """Texts with commas between them; None for none."""
+    return [part.strip() for part in words.split(",")] if words.strip() else None
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a text field."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(shown(one) for one in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def number_field(label: str, path: draft.Path, told: str | None = None, standard: Any = None) -> None:
+    """A text field for a number. What is left empty has its default, which stands in the field in grey."""
+    given = draft.get(path)
+    st.text_input(
+        label, help=told, placeholder="" if standard is None else shown(standard),
+        **draft.bound(key_of(path), path, shown(given), number),
+    )  # fmt: skip
+
+
+def recipe_field(label: str, side: str, name: str, told: str | None = None) -> None:
+    """A number of a recipe."""
+    number_field(label, (side, name), told, Recipe.model_fields[name].default)
+
+
+def family_steps() -> list[str]:
+    """The addresses of what ships with the app."""
+    return [f"builtin:{name}@{step}" for name, steps in families().items() for step in steps]
+
+
+def checkpoint_field(label: str, path: draft.Path, told: str) -> None:
+    """The family's steps, or any address that is typed or pasted."""
+    given, known = draft.get(path), family_steps()
+    st.selectbox(
+        label, known if given in known or not isinstance(given, str) else [*known, given], format_func=_checkpoint_name,
+        accept_new_options=True, help=told, placeholder="a step, or paste an address",
+        **draft.bound(key_of(path), path, given if isinstance(given, str) else None, lambda words: addresses.checkpoint(words or "")),
+    )  # fmt: skip
+
+
+def task_field(label: str, path: draft.Path, told: str) -> None:
+    """The tasks that ship with the app, or the path of a file."""
+    given, known = draft.get(path), [f"builtin:{name}" for name in tasks.declarations()]
+    st.selectbox(
+        label, known if given in known or not isinstance(given, str) else [*known, given], format_func=_task_name,
+        accept_new_options=True, help=told, placeholder="a task, or the path of a file",
+        **draft.bound(key_of(path), path, given if isinstance(given, str) else None, lambda words: addresses.data(words or "")),
+    )  # fmt: skip
+
+
+def described(address: str | None) -> str:
+    """What a task asks, for those that ship with the app."""
+    declared = tasks.declarations().get((address or "").removeprefix("builtin:"))
+    return declared["description"] if declared else ""
+
+
+def key_of(path: draft.Path) -> str:
+    """The key of the input that writes there."""
+    return "in." + ".".join(map(str, path))
+
+
+def _checkpoint_name(address: str) -> str:
+    name, _, step = address.removeprefix("builtin:").partition("@")
+    return f"{name}, step {step}" if address.startswith("builtin:") and step.isdigit() else address
+
+
+def _task_name(address: str) -> str:
+    return address.removeprefix("builtin:")

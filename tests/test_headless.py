@@ -1,0 +1,51 @@
+"""The core knows no page, and what the page uses knows no model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+LIGHT = ("question", "link", "resolve", "tasks", "checkpoints", "labels", "plan", "result", "distances", "words", "names", "charts", "store", "jobs", "keeper")  # fmt: skip
+
+
+def imported_by(modules: list[str]) -> set[str]:
+    """What stands in sys.modules after these were imported in a new process."""
+    code = f"import importlib, json, sys\nfor name in {modules!r}: importlib.import_module(name)\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def core() -> list[str]:
+    """Every module of mcore but those of mcore/ui (and __main__, which would run the command line)."""
+    files = [file.relative_to(ROOT) for file in sorted((ROOT / "mcore").rglob("*.py")) if file.name != "__main__.py"]
+    names = [".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files if "ui" not in file.parts[:2]]
+    assert "mcore.run" in names
+    return names
+
+
+def test_the_core_imports_no_streamlit():
+    assert not {name for name in imported_by(core()) if name.partition(".")[0] == "streamlit"}
+
+
+def test_what_the_page_uses_imports_neither_torch_nor_transformers():
+    found = imported_by([f"mcore.{name}" for name in LIGHT])
+    assert not found & {"torch", "transformers", "streamlit"}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_every_light_module_imports_alone(name):
+    """No module needs another one to have been imported first."""
+    if not Path(ROOT / "mcore" / f"{name}.py").is_file():
+        pytest.fail(f"mcore/{name}.py is missing")
+    assert f"mcore.{name}" in imported_by([f"mcore.{name}"])
+
+
+def test_nothing_pickles():
+    for file in (ROOT / "mcore").rglob("*.py"):
+        text = file.read_text()
+        assert "import pickle" not in text and "torch.save(" not in text and "torch.load(" not in text, file
