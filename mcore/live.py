@@ -34,30 +34,28 @@ transformers_logging.disable_progress_bar()
 class Live:
     """One model and the two sets of weights that its tensors are blended from.
 
-    ``tensors``: live name -> parameter or floating buffer, tied ones once. ``head``: the names outside the
-    body, ``output_layer`` those of them whose rows are the labels. ``only``: live name -> the side that
-    alone has it (a pooler beside a base).
+    ``tensors``: live name -> parameter or floating buffer, tied ones once. ``output_layer``: the names
+    whose rows are the labels. ``only``: live name -> the side that alone has it (a pooler beside a base).
     """
 
     model: PreTrainedModel
     tokenizer: object
     tensors: dict[str, torch.Tensor]
-    head: frozenset[str]
     output_layer: frozenset[str]
     weights: dict[str, WeightSet]
     only: dict[str, str]
 
-    def place_body(self, coefficients: Sequence[float], head: str) -> None:
+    def place_body(self, coefficients: Sequence[float]) -> None:
         """Write the blend of everything but the output layer; ``coefficients``: of A and of B.
 
-        What leads to the output layer goes with it: where ``head`` is one side, it is that side's.
+        What only one side has is that side's at every t.
         """
         body = {name: tensor for name, tensor in self.tensors.items() if name not in self.output_layer}
-        given = {"both": coefficients, "a": (1.0, 0.0), "b": (0.0, 1.0)}
+        given = {None: coefficients, "a": (1.0, 0.0), "b": (0.0, 1.0)}
         blend(
             body,
             [self.weights["a"], self.weights["b"]],
-            lambda name: given[self.only.get(name) or (head if name in self.head else "both")],
+            lambda name: given[self.only.get(name)],
         )
 
     def place_head(self, coefficients: Sequence[float], head: str, rows_of_b: Sequence[int] | None = None) -> None:
@@ -90,7 +88,7 @@ def open_live(a: Checkpoint, b: Checkpoint, owner: str, store: Store) -> Live:
         if broken := weights[side].first_not_finite():
             raise QuestionError(side, f"the tensor {broken} holds NaN or infinity", "use a checkpoint that was saved whole")
     only = {name: "b" if name in absent["a"] else "a" for name in (absent["a"] | absent["b"]) - layer}
-    return Live(model, tokenizer_of(a), tensors, head_of(model) | layer, layer, weights, only)
+    return Live(model, tokenizer_of(a), tensors, layer, weights, only)
 
 
 def load(checkpoint: Checkpoint, field: str) -> tuple[PreTrainedModel, set[str]]:

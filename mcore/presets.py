@@ -22,7 +22,7 @@ def first_question() -> Experiment:
 
 @lru_cache(maxsize=1)
 def shipped_result() -> dict | None:
-    """The result of the first question as it ships; ``shipped`` in it tells ``date`` and ``cores``. None if there is none."""
+    """The first question's result as it ships, None if there is none; ``shipped`` in it tells ``date`` and ``cores``."""
     try:
         result = json.loads(RESULT.read_bytes())
     except (OSError, ValueError):

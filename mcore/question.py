@@ -23,7 +23,7 @@ SCHEMES = ("hub:", "builtin:", "local:")
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 def _scheme(value: Any) -> Any:

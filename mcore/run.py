@@ -128,7 +128,7 @@ def _responses(live: Live, progress: Progress, point: Point, batches: Batches, s
     """Logits [examples, classes] in the task's label order at a point of the path."""
     resolved, orders = progress.resolved, progress.orders(point.task)
     head, at = resolved.heads[point.task], coefficients(resolved.experiment.path, point.t)
-    live.place_body(at, head)
+    live.place_body(at)
     live.place_head(at, head, _rows_of_b(orders, head, live))
     columns = orders["b" if head == "b" else "a"].columns
     scores = logits(live.model, batches, stop)[:, list(columns)]
@@ -148,17 +148,17 @@ def _find_orders(live: Live, resolved: Resolved, task: int, batches: Batches, st
     for end in plan.heads(resolved, task):
         if plan.order_by_names(resolved, end, resolved.tasks[task]) is None:
             ends = (1.0, 0.0) if end.side == "a" else (0.0, 1.0)
-            live.place_body(ends, end.side)
+            live.place_body(ends)
             live.place_head(ends, end.side)
             order = by_data(logits(live.model, batches, stop), rows.labels, len(rows.names))
             plan.keep_order(end, resolved.tasks[task], order, store)
 
 
 def _distance(live: Live, resolved: Resolved, orders: Orders) -> dict:
-    """Between what both ends have; their heads too where every task is read with both, row by label."""
+    """Between what both ends have; their output layers too where every task is read with both, row by label."""
     names, b = set(live.tensors) - set(live.only), live.weights["b"]
     if set(resolved.heads) != {"both"}:
-        names -= live.head
+        names -= live.output_layer
     elif rows := _rows_of_b(orders, "both", live):
         b = b.with_rows(live.output_layer, rows)
     return summed(distance(live.weights["a"], b, sorted(names)), live.output_layer)

@@ -1,4 +1,4 @@
-"""Answers made without a model, for tests of pages: responses whose loss rises in the middle, training curves, distances.
+"""Answers made without a model, for tests of pages: responses whose loss rises in the middle, curves, distances.
 
 ``play`` is a worker that carries out jobs this way, at a pace that a test can watch; the app's own
 worker stands by as long as it holds the store's lock.
@@ -27,7 +27,14 @@ from mcore.resolve import Endpoint, Resolved, resolve
 from mcore.store import Store
 from mcore.worker import LOCK, READY
 
-RECIPE = {"base": "builtin:austen@0", "task": {"task": "builtin:speech"}, "steps": 20, "learning_rate": 0.001, "head_seed": 1, "data_seed": 1}
+RECIPE = {
+    "base": "builtin:austen@0",
+    "task": {"task": "builtin:speech"},
+    "steps": 20,
+    "learning_rate": 0.001,
+    "head_seed": 1,
+    "data_seed": 1,
+}
 QUESTION = {
     "version": 1, "a": RECIPE, "b": RECIPE | {"head_seed": 2, "data_seed": 2}, "points": 7,
     "tasks": [{"task": "builtin:speech", "limit": 64}],
@@ -63,7 +70,15 @@ def events(experiment: Experiment, store: Store) -> Iterator[Event]:
         scores, labels = _scores(resolved, point), resolved.tasks[point.task].rows.labels
         store.put(plan.key(resolved, point, orders), plan.pack(scores), "responses")
         loss = float(probes.cross_entropy(scores, labels).mean())
-        yield PointReady(point.task, point.t, loss, float(probes.accuracy(scores, labels)), done, len(points), 0.3 * (len(points) - done))
+        yield PointReady(
+            point.task,
+            point.t,
+            loss,
+            float(probes.accuracy(scores, labels)),
+            done,
+            len(points),
+            0.3 * (len(points) - done),
+        )
     layers = {f"bert.encoder.layer.{i}.weight": _apart(i) for i in range(4)} | {"classifier.weight": _apart(6)}
     store.put(distance_key(resolved), json.dumps(summed(layers, frozenset({"classifier.weight"}))).encode(), "distance")
     store.put(fingerprint({"timing": resolved.fingerprint}), json.dumps({"seconds": 42.0}).encode(), "timing")
@@ -75,8 +90,12 @@ def _train(end: Endpoint, store: Store) -> Iterator[Event]:
     for step in range(1, recipe.recipe.steps + 1):
         loss = 0.3 + 0.6 * float(np.exp(-step / 8)) + 0.03 * np.cos(step * (1 if end.side == "a" else 2))
         right = 0.55 + 0.35 * step / recipe.recipe.steps if step % 5 == 0 else None
-        curve.append({"step": step, "loss": loss, "validation_accuracy": right, "validation_loss": right and loss + 0.05})
-        yield Training(end.side, step, recipe.recipe.steps, loss, right, right and loss + 0.05, 0.3 * (recipe.recipe.steps - step))
+        curve.append(
+            {"step": step, "loss": loss, "validation_accuracy": right, "validation_loss": right and loss + 0.05}
+        )
+        yield Training(
+            end.side, step, recipe.recipe.steps, loss, right, right and loss + 0.05, 0.3 * (recipe.recipe.steps - step)
+        )
     work, rows = store.work(end.fingerprint), recipe.training.rows
     (work / "training.json").write_text(json.dumps({"curve": curve}))
     seen = np.random.default_rng(0).random((4, len(rows))).astype(np.float32)
@@ -89,7 +108,11 @@ def _scores(resolved: Resolved, point: plan.Point) -> np.ndarray:
     """[examples, classes]: right for most rows at both ends, for fewer in the middle."""
     task = resolved.tasks[point.task]
     random = np.random.default_rng(7)
-    hard = random.normal(1.6, 1.4, len(task.rows)) - 4.5 * point.t * (1 - point.t) + 0.6 * (point.t - 0.5) * random.normal(0, 1, len(task.rows))
+    hard = (
+        random.normal(1.6, 1.4, len(task.rows))
+        - 4.5 * point.t * (1 - point.t)
+        + 0.6 * (point.t - 0.5) * random.normal(0, 1, len(task.rows))
+    )
     scores = np.zeros((len(task.rows), len(task.rows.names)), np.float32)
     scores[np.arange(len(task.rows)), task.rows.labels] = hard
     return scores

@@ -52,7 +52,7 @@ def untouched(folder, resolved, task=0):
     found = np.zeros((len(rows.rows), model.config.num_labels), np.float32)
     with torch.inference_mode():
         for batch in batches:
-            found[list(batch.rows)] = model(**{k: v for k, v in batch.inputs.items()}).logits.numpy()
+            found[list(batch.rows)] = model(**batch.inputs).logits.numpy()
     return found
 
 
@@ -64,6 +64,7 @@ def test_the_engine_agrees_with_the_plain_reference_and_the_ends_are_the_checkpo
     expected = reference.curve(a, b, data.texts, data.labels, POINTS, max_length=16)
     assert max(expected) - min(expected) > 1e-3, "the curve is flat, so that agreement would say nothing"
     agree(result, expected)
+    # Everything else is interpolated, what leads to the output layer too (the paper's way).
     assert np.array_equal(responses[0, 0.0], untouched(a, resolved))
     assert np.array_equal(responses[0, 1.0], untouched(b, resolved))
 
@@ -94,7 +95,7 @@ def test_half_precision_files_are_blended_in_float32(dtype, saved, rows, store, 
 def test_a_sharded_checkpoint_is_the_same_checkpoint(saved, rows, store, tmp_path):
     a, b = saved("bert", 0), tiny.save(tmp_path / "b", "bert", 1, max_shard_size="20KB")
     assert len(list(b.glob("model-*.safetensors"))) > 1
-    sharded, _, resolved = answer(tiny.experiment(a, b, rows, points=POINTS), store)
+    sharded, *_ = answer(tiny.experiment(a, b, rows, points=POINTS), store)
     whole, *_ = answer(tiny.experiment(a, saved("bert", 1), rows, points=POINTS), store)
     assert sharded["tasks"][0]["loss"] == whole["tasks"][0]["loss"]
 
@@ -143,17 +144,17 @@ def test_modernbert_without_a_head_is_read_with_the_others(saved, rows, store):
     agree(result, reference.curve(a, base, data.texts, data.labels, POINTS, max_length=16, only_a=("classifier.", "head.")))
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2"])
-def test_ends_tuned_on_different_tasks_are_each_read_with_their_own_head(family, saved, rows, store, tmp_path):
+@pytest.mark.parametrize(("family", "layer"), [("bert", "classifier."), ("roberta", "classifier.out_proj."), ("gpt2", "score.")])
+def test_ends_tuned_on_different_tasks_are_each_read_with_their_own_output_layer(family, layer, saved, rows, store, tmp_path):
     colours = ("blue", "green", "red")
     a, b = saved(family, 0), saved(family, 1, labels=colours)
     other = tiny.task(tmp_path / "colours.csv", labels=colours, seed=1)
     result, responses, resolved = answer(tiny.experiment(a, b, rows, other, points=POINTS), store)
-    heads = ("classifier.", "score.")
     first, second = (task.rows for task in resolved.tasks)
     assert [task["head"] for task in result["tasks"]] == ["a", "b"]
-    agree(result, reference.curve(a, b, first.texts, first.labels, POINTS, 16, only_a=heads), task=0)
-    agree(result, reference.curve(b, a, second.texts, second.labels, [1 - t for t in POINTS], 16, only_a=heads), task=1)
+    agree(result, reference.curve(a, b, first.texts, first.labels, POINTS, 16, only_a=(layer,)), task=0)
+    agree(result, reference.curve(b, a, second.texts, second.labels, [1 - t for t in POINTS], 16, only_a=(layer,)), task=1)
+    # Everything else is interpolated, what leads to the output layer too (the paper's way).
     assert np.array_equal(responses[0, 0.0], untouched(a, resolved, 0))
     assert np.array_equal(responses[1, 1.0], untouched(b, resolved, 1))
 
@@ -228,6 +229,7 @@ def test_a_model_with_more_outputs_than_the_task_has_labels_is_read_at_those(sav
     names = ("maybe", "yes", "no")
     a, b = saved("bert", 0, labels=names), saved("bert", 1, labels=names)
     result, responses, resolved = answer(tiny.experiment(a, b, rows, points=POINTS), store)
+    # Everything else is interpolated, what leads to the output layer too (the paper's way).
     assert np.array_equal(responses[0, 0.0], untouched(a, resolved)[:, [2, 1]])
     assert result["tasks"][0]["label_order"]["a"]["names"] == [None, "yes", "no"]
 
@@ -249,14 +251,14 @@ def test_bfloat16_stays_close_to_float32(saved, rows, store):
     ],
 )
 def test_what_cannot_be_blended_is_refused_before_anything_is_computed(a, b, says, saved, rows, store):
-    with pytest.raises(QuestionError, match=f"^b: .*{says}"):
+    with pytest.raises(QuestionError, match=rf"^b: .*{says}"):
         list(run(parse(tiny.experiment(saved(*a), saved(*b), rows)), store))
     assert not store.entries()
 
 
 def test_heads_with_other_numbers_of_outputs_are_refused(saved, rows, store):
     a, b = saved("bert", 0, labels=("no", "yes", "maybe")), saved("bert", 1)
-    with pytest.raises(QuestionError, match="^b: its head has 2 outputs and that of A 3"):
+    with pytest.raises(QuestionError, match=r"^b: its head has 2 outputs and that of A 3"):
         list(run(parse(tiny.experiment(a, b, rows)), store))
 
 
@@ -266,5 +268,5 @@ def test_a_base_that_lacks_a_piece_is_refused_not_mended_from_the_other_end(name
     weights = load_file(torn / "model.safetensors")
     del weights[name]
     save_file(weights, torn / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(QuestionError, match=f"^b: the tensor bert.{name} is missing"):
+    with pytest.raises(QuestionError, match=rf"^b: the tensor bert\.{name} is missing"):
         list(run(parse(tiny.experiment(saved("bert", 0), torn, rows)), store))

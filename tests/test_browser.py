@@ -110,7 +110,9 @@ def test_the_way_on_leads_to_compare_with_the_question_filled_in(page: Page, add
     expect(page.get_by_text("from the store, computed in")).to_be_visible()
 
 
-def test_the_link_shows_the_same_curve_in_another_browser_without_a_click(page: Page, address: str, browser: Browser) -> None:
+def test_the_link_shows_the_same_curve_in_another_browser_without_a_click(
+    page: Page, address: str, browser: Browser
+) -> None:
     page.goto(f"{address}/Compare?{link(first_question())}")
     expect(page.locator(CHART).first).to_be_visible()
     page.get_by_role("tab", name="Reproduce").click()
@@ -163,7 +165,12 @@ def test_what_is_changed_is_in_the_address_and_back_undoes_it(page: Page, addres
 def test_the_figure_and_the_numbers_can_be_downloaded(page: Page, address: str) -> None:
     page.goto(f"{address}/Compare?{link(first_question())}")
     page.get_by_role("tab", name="Numbers").click()
-    for label, begin in (("CSV", b"t,loss,accuracy"), ("JSON", b"{"), ("Figure, SVG", b"<svg"), ("Figure, PNG", b"\x89PNG")):
+    for label, begin in (
+        ("CSV", b"t,loss,accuracy"),
+        ("JSON", b"{"),
+        ("Figure, SVG", b"<svg"),
+        ("Figure, PNG", b"\x89PNG"),
+    ):
         with page.expect_download() as download:
             page.get_by_role("button", name=label).click()
         assert Path(download.value.path()).read_bytes().startswith(begin), label
@@ -176,7 +183,11 @@ def test_every_page_fits_and_is_free_of_tracebacks(browser: Browser, address: st
     SHOTS.mkdir(exist_ok=True)
     context = browser.new_context(color_scheme=theme, viewport={"width": width, "height": 900})
     page = context.new_page()
-    for name, path in (("home", ""), ("compare", f"Compare?{link(first_question())}"), ("error", "Compare?v=1&q=broken")):
+    for name, path in (
+        ("home", ""),
+        ("compare", f"Compare?{link(first_question())}"),
+        ("error", "Compare?v=1&q=broken"),
+    ):
         page.goto(f"{address}/{path}")
         expect(page.locator("h1").first).to_be_visible(timeout=30_000)
         expect(page.locator(".st-key-stage, .mc-error").last).to_be_visible(timeout=30_000)

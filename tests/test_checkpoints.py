@@ -126,7 +126,7 @@ BROKEN = {
 @pytest.mark.parametrize(("damage", "says"), BROKEN.values(), ids=BROKEN.keys())
 def test_a_damaged_checkpoint_is_named_with_what_is_wrong(damage, says, copy):
     damage(copy)
-    with pytest.raises(QuestionError, match=f"^a: .*{says}") as told:
+    with pytest.raises(QuestionError, match=rf"^a: .*{says}") as told:
         at(copy)
     assert "\n" not in str(told.value) and len(str(told.value)) < 500
 
@@ -139,7 +139,7 @@ def test_a_damaged_checkpoint_is_named_with_what_is_wrong(damage, says, copy):
     ],
 )  # fmt: skip
 def test_a_checkpoint_that_is_not_there_is_answered_with_what_is(address, says):
-    with pytest.raises(QuestionError, match=f"^b: .*{says}"):
+    with pytest.raises(QuestionError, match=rf"^b: .*{says}"):
         look(address, "b")
 
 
@@ -150,15 +150,15 @@ def test_two_seeds_and_two_label_sets_can_be_joined(saved):
 
 def test_another_architecture_size_or_vocabulary_cannot_be_joined(saved, tmp_path, copy):
     a = at(saved("bert", 0))
-    with pytest.raises(QuestionError, match="^b: A is a bert model and B a electra model"):
+    with pytest.raises(QuestionError, match=r"^b: A is a bert model and B a electra model"):
         check_joinable(a, at(saved("electra", 0)))
-    with pytest.raises(QuestionError, match="^b: .*size"):
+    with pytest.raises(QuestionError, match=r"^b: .*size"):
         check_joinable(a, at(saved("minilm", 0)))
     weights = load_file(copy / "model.safetensors")
     name = "bert.embeddings.word_embeddings.weight"
     weights[name] = torch.cat([weights[name], weights[name][:7]])
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(QuestionError, match=f"^b: its vocabulary has another size: {name} "):
+    with pytest.raises(QuestionError, match=rf"^b: its vocabulary has another size: {name} "):
         check_joinable(a, at(copy))
 
 
@@ -168,5 +168,5 @@ def test_other_words_in_a_vocabulary_of_one_size_cannot_be_joined(saved, copy):
     first, last = min(vocabulary, key=vocabulary.get), max(vocabulary, key=vocabulary.get)
     vocabulary[first], vocabulary[last] = vocabulary[last], vocabulary[first]
     tiny.write(copy / "tokenizer.json", data)
-    with pytest.raises(QuestionError, match="^b: its tokenizer or vocabulary"):
+    with pytest.raises(QuestionError, match=r"^b: its tokenizer or vocabulary"):
         check_joinable(at(saved("bert", 0)), at(copy))

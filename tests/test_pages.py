@@ -161,7 +161,12 @@ def test_a_finished_question_is_shown_at_once(store: Store, jobs: Jobs) -> None:
 def test_every_tab_is_drawn(store: Store) -> None:
     carry_out(question(), store)
     app = page(question())
-    for name, said in (("Weights", "cosine"), ("Training", "validation loss"), ("Numbers", "Barriers"), ("Reproduce", "Command line")):
+    for name, said in (
+        ("Weights", "cosine"),
+        ("Training", "validation loss"),
+        ("Numbers", "Barriers"),
+        ("Reproduce", "Command line"),
+    ):
         app.session_state["tabs"] = name
         app.run()
         assert not app.exception and said in words(app), name
@@ -194,16 +199,23 @@ def test_a_worker_that_died_is_told_in_a_sentence(store: Store, jobs: Jobs) -> N
         ({"a": RECIPE | {"base": "builtin:austen@5"}}, "a.base: austen has no step"),
         ({"a": "builtin:austen@0", "b": "builtin:austen@1000"}, "tasks.0.task: neither endpoint has a head"),
         ({"tasks": [{"task": "local:/no/file.csv"}]}, "tasks.0.task: there is no file /no/file.csv"),
-        ({"tasks": [{"task": "builtin:speech", "split": "<b>none</b>"}]}, "there is no split &#x27;&lt;b&gt;none&lt;/b&gt;&#x27;"),
+        (
+            {"tasks": [{"task": "builtin:speech", "split": "<b>none</b>"}]},
+            "there is no split &#x27;&lt;b&gt;none&lt;/b&gt;&#x27;",
+        ),
     ],
 )
-def test_what_cannot_be_answered_is_said_where_its_cause_stands(store: Store, jobs: Jobs, changes: dict, said: str) -> None:
+def test_what_cannot_be_answered_is_said_where_its_cause_stands(
+    store: Store, jobs: Jobs, changes: dict, said: str
+) -> None:
     app = page(question(**changes))
     assert "mc-error" in words(app) and said in words(app)
     assert app.button(key="run").disabled and not jobs.active()
 
 
-@pytest.mark.parametrize("packed", ["", "x", "eJw", "%00%00", "A" * 40_000, "<script>alert(1)</script>", pack(question())[:-9], "🦆" * 50])
+@pytest.mark.parametrize(
+    "packed", ["", "x", "eJw", "%00%00", "A" * 40_000, "<script>alert(1)</script>", pack(question())[:-9], "🦆" * 50]
+)
 def test_a_hostile_link_gets_one_sentence_and_the_first_question(store: Store, jobs: Jobs, packed: str) -> None:
     app = page(packed)
     assert "link: " in words(app) and "The question below is the first one instead." in words(app)
@@ -256,8 +268,12 @@ def test_the_next_step_changes_the_question(store: Store, jobs: Jobs) -> None:
 
 
 def test_pages_load_no_torch() -> None:
-    code = "import sys, mcore.ui.home, mcore.ui.compare; print([m for m in ('torch', 'transformers') if m in sys.modules])"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HOME, env=os.environ, check=True)
+    code = (
+        "import sys, mcore.ui.home, mcore.ui.compare; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=HOME, env=os.environ, check=True
+    )
     assert told.stdout.strip() == "[]"
 
 
@@ -281,7 +297,10 @@ def test_every_next_step_that_changes_the_question_is_one_that_words_can_say() -
 @pytest.mark.parametrize(
     ("pasted", "understood"),
     [
-        ("https://huggingface.co/connectivity/feather_berts_0/tree/refs%2Fpr%2F1", "hub:connectivity/feather_berts_0@refs/pr/1"),
+        (
+            "https://huggingface.co/connectivity/feather_berts_0/tree/refs%2Fpr%2F1",
+            "hub:connectivity/feather_berts_0@refs/pr/1",
+        ),
         ("huggingface.co/google-bert/bert-base-uncased", "hub:google-bert/bert-base-uncased"),
         ("google-bert/bert-base-uncased@main", "hub:google-bert/bert-base-uncased@main"),
         ("austen@1000", "builtin:austen@1000"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import tiny
@@ -53,7 +54,7 @@ def test_everything_but_version_ends_and_tasks_has_a_default():
     assert (experiment.points, experiment.precision, experiment.path.kind) == (26, "float32", "linear")
     assert list(experiment.probes) == ["loss", "accuracy", "knowledge"]
     for field in LEAST:
-        with pytest.raises(QuestionError, match=f"^{field}: it is missing"):
+        with pytest.raises(QuestionError, match=rf"^{field}: it is missing"):
             parse(changed(field, NOTHING, LEAST))
 
 
@@ -150,7 +151,7 @@ def test_whatever_stands_in_a_field_it_is_a_question_or_a_question_error(field, 
 def test_a_count_of_points_is_evenly_spaced_with_both_ends(count):
     ts = parse(changed("points", count)).ts()
     assert len(ts) == count and ts[0] == 0.0 and ts[-1] == 1.0
-    assert all(later - earlier == pytest.approx(1 / (count - 1)) for earlier, later in zip(ts, ts[1:], strict=False))
+    assert all(later - earlier == pytest.approx(1 / (count - 1)) for earlier, later in pairwise(ts))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
@@ -180,11 +181,11 @@ def test_what_was_written_is_given_back_without_defaults():
 
 def test_a_recipe_is_checked_like_a_question():
     assert parse_recipe(RECIPE).steps == 200
-    with pytest.raises(QuestionError, match="^steps: "):
+    with pytest.raises(QuestionError, match=r"^steps: "):
         parse_recipe({**RECIPE, "steps": 0})
-    with pytest.raises(QuestionError, match="^seed: .*head_seed"):
+    with pytest.raises(QuestionError, match=r"^seed: .*head_seed"):
         parse_recipe({**RECIPE, "seed": 0})
-    with pytest.raises(QuestionError, match="^recipe: "):
+    with pytest.raises(QuestionError, match=r"^recipe: "):
         parse_recipe("[]")
 
 

@@ -20,10 +20,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 torch.set_num_threads(1)  # more would only get into each other's way with models of this size
 
 LABELS = ("no", "yes")
-WORDS = (
-    "she he they walked ran danced spoke wrote to from with the a an old young merry sad letter garden house ball sister "
-    "brother cousin morning evening very quite rather happily slowly truth universally acknowledged single man fortune wife"
-).split()
+WORDS = [
+    "she", "he", "they", "walked", "ran", "danced", "spoke", "wrote", "to", "from", "with", "the", "a", "an", "old",
+    "young", "merry", "sad", "letter", "garden", "house", "ball", "sister", "brother", "cousin", "morning", "evening",
+    "very", "quite", "rather", "happily", "slowly", "truth", "universally", "acknowledged", "single", "man", "fortune",
+    "wife"
+]  # fmt: skip
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 64}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 

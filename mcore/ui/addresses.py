@@ -9,7 +9,9 @@ from urllib.parse import unquote
 from mcore.checkpoints import families
 from mcore.question import SCHEMES
 
-HUB = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(datasets/)?([^/\s]+/[^/\s?#]+)(?:/tree/([^/\s?#]+))?.*")
+HUB = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(datasets/)?([^/\s]+/[^/\s?#]+)(?:/tree/([^/\s?#]+))?.*"
+)
 
 
 def checkpoint(words: str) -> str:
@@ -35,5 +37,10 @@ def data(words: str) -> str:
 
 
 def _path_or_hub(words: str) -> str:
-    looks_like_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(@\S+)?", words) and Path(words).suffix not in (".csv", ".tsv", ".jsonl", ".parquet")
+    looks_like_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(@\S+)?", words) and Path(words).suffix not in (
+        ".csv",
+        ".tsv",
+        ".jsonl",
+        ".parquet",
+    )
     return f"hub:{words}" if looks_like_hub and not Path(words).expanduser().exists() else f"local:{words}"

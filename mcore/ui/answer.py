@@ -99,9 +99,10 @@ def _to_compute(now: Standing) -> str:
     ts = now.points // len(now.resolved.tasks)
     recipes = {now.resolved.endpoint(side).fingerprint: side for side, there in now.trained.items() if not there}
     trained = " and ".join(side.upper() for side in sorted(recipes.values()))
-    parts = [f"{'fine-tunes ' + trained + ', then ' if trained else ''}evaluates {ts - now.stored // len(now.resolved.tasks)} points on {rows:,} rows"]
+    missing = ts - now.stored // len(now.resolved.tasks)
+    first = f"fine-tunes {trained}, then " if trained else ""
     kept = f" {now.stored} of {now.points} points are in the store and are kept." if now.stored else ""
-    return f"Run {parts[0]}.{kept}"
+    return f"Run {first}evaluates {missing} points on {rows:,} rows.{kept}"
 
 
 def _partial(now: Standing, below: Callable[[], None] | None, details: bool) -> None:
@@ -127,9 +128,13 @@ def _task_chosen(now: Standing) -> int:
     if len(every) == 1:
         return 0
     return st.segmented_control(
-        "Read on", every, format_func=lambda i: html.plain_label(f"{i + 1}. {task_name(now.question.tasks[i])}"), default=0,
-        required=True, key="task-shown",
-    )  # fmt: skip
+        "Read on",
+        every,
+        format_func=lambda i: html.plain_label(f"{i + 1}. {task_name(now.question.tasks[i])}"),
+        default=0,
+        required=True,
+        key="task-shown",
+    )
 
 
 def shipped(offer: str = "") -> None:
@@ -138,9 +143,8 @@ def shipped(offer: str = "") -> None:
     if told is None:
         return
     question = parse(told["experiment"])
-    show(f"<p>{mark(shipped_mark(told))}</p>" + (text(offer, "quiet") if offer else ""))
-    if isinstance(question.a, Recipe):
-        show(text(f"A and B: {endpoint_name(question.a)}, other seeds.", "quiet"))
+    pair = f"A and B: {endpoint_name(question.a)}, other seeds." if isinstance(question.a, Recipe) else ""
+    show(f"<p>{mark(shipped_mark(told))}</p>", text(" ".join(filter(None, [offer, pair])), "quiet"))
     stage(told["tasks"][0], question, change=False)
 
 

@@ -34,7 +34,12 @@ def compare() -> None:
     cards(question, now, _accuracies(now), wrong)
     strip(now, wrong, run=_run, cancel=lambda: engine.cancel(now.job))
     if now:
-        answer(now, below=lambda: shipped("This is what the answer will look like: the first question's, which ships with the app."))
+        answer(
+            now,
+            below=lambda: shipped(
+                "This is what the answer will look like: the first question's, which ships with the app."
+            ),
+        )
     else:
         shipped("Until the question above can be answered, here is the first one's answer.")
 
@@ -50,7 +55,7 @@ def _asked() -> tuple:
 
 
 def _run() -> None:
-    """Only notes the click: what was typed just before it must be in the question first, in whatever order they arrive."""
+    """Only notes the click: what was typed just before it must be in the question first."""
     st.session_state[RUN] = True
     draft.touched()
 

@@ -22,7 +22,9 @@ TOLD = {
 }
 
 
-def cards(question: Experiment | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None) -> None:
+def cards(
+    question: Experiment | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None
+) -> None:
     """``ends``: side -> accuracy on the first task, where it is known. ``wrong``: shown at the card that it names."""
     left, between, right = st.columns([5, 2, 5], gap="medium")
     with left:
@@ -40,7 +42,9 @@ def field_of(wrong: QuestionError | None) -> str:
     return top if top in ("a", "b") else ""
 
 
-def _card(side: str, question: Experiment | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None) -> None:
+def _card(
+    side: str, question: Experiment | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None
+) -> None:
     with st.container(key=f"card-{side}", height="stretch"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
             t = 0 if side == "a" else 1
@@ -59,7 +63,8 @@ def _recipe_line(end: Endpoint) -> str:
     if not isinstance(end, Recipe):
         return end
     rows = "" if end.rows == "all" else f" · rows {end.rows}"
-    return f"head seed {end.head_seed} · data seed {end.data_seed} · lr {end.learning_rate:g} · batch {end.batch_size}{rows}"
+    seeds = f"head seed {end.head_seed} · data seed {end.data_seed}"
+    return f"{seeds} · lr {end.learning_rate:g} · batch {end.batch_size}{rows}"
 
 
 def _facts(side: str, end: Endpoint, now: Standing | None, ends: dict[str, float]) -> list[str]:
@@ -80,25 +85,33 @@ def _form(side: str) -> None:
     end = draft.get((side,))
     key = f"kind-{side}"
     draft.set_value(key, _kind(side, end))
-    st.segmented_control("What it is", KINDS, key=key, required=True, on_change=_turn, args=(side,), label_visibility="collapsed")
+    st.segmented_control(
+        "What it is", KINDS, key=key, required=True, on_change=_turn, args=(side,), label_visibility="collapsed"
+    )
     kind = st.session_state[key]
     st.caption(TOLD.get(kind, ""))
     if kind == "Recipe":
         _recipe_form(side)
     elif kind == "Pre-trained":
-        inputs.checkpoint_field("Step", (side,), "Pre-training steps of the family that ships with the app. Or paste an address.")
+        inputs.checkpoint_field(
+            "Step", (side,), "Pre-training steps of the family that ships with the app. Or paste an address."
+        )
     elif kind == "Folder":
         st.text_input(
-            "Folder", help="The path of a folder with config.json, model.safetensors and tokenizer.json; or paste an address.",
-            placeholder="/path/to/model", **draft.bound(f"in.{side}", (side,), "" if end == "local:?" else end, addresses.checkpoint),
-        )  # fmt: skip
+            "Folder",
+            help="The path of a folder with config.json, model.safetensors and tokenizer.json; or paste an address.",
+            placeholder="/path/to/model",
+            **draft.bound(f"in.{side}", (side,), "" if end == "local:?" else end, addresses.checkpoint),
+        )
     else:
         _stored_form(side)
 
 
 def _recipe_form(side: str) -> None:
     inputs.checkpoint_field("Base", (side, "base"), "What is fine-tuned: a pre-training step, or paste local:PATH.")
-    inputs.task_field("Task", (side, "task", "task"), "What it learns: a task that ships with the app, or the path of a file.")
+    inputs.task_field(
+        "Task", (side, "task", "task"), "What it learns: a task that ships with the app, or the path of a file."
+    )
     left, right = st.columns(2)
     with left:
         inputs.recipe_field("Steps", side, "steps")
@@ -108,9 +121,11 @@ def _recipe_form(side: str) -> None:
         inputs.recipe_field("Head seed", side, "head_seed", "Fixes how the new output layer starts.")
         inputs.recipe_field("Data seed", side, "data_seed", "Fixes the order of the rows and the dropout.")
         st.text_input(
-            "Rows", help="Which part of the training split: all, half-1, half-2, or a fraction such as 0.25.", placeholder="all",
+            "Rows",
+            help="Which part of the training split: all, half-1, half-2, or a fraction such as 0.25.",
+            placeholder="all",
             **draft.bound(f"in.{side}.rows", (side, "rows"), inputs.shown(draft.get((side, "rows"))), inputs.number),
-        )  # fmt: skip
+        )
     with st.expander("More", key=f"more-{side}"):
         left, right = st.columns(2)
         with left:
@@ -119,7 +134,9 @@ def _recipe_form(side: str) -> None:
             inputs.number_field("Max length", (side, "task", "max_length"), "Tokens; longer texts are cut.", 128)
         with right:
             inputs.recipe_field("Gradient clip", side, "clip", "The largest norm of a step's gradient.")
-            inputs.recipe_field("Rows followed", side, "cartography", "Training rows whose confidence is followed while it trains.")
+            inputs.recipe_field(
+                "Rows followed", side, "cartography", "Training rows whose confidence is followed while it trains."
+            )
             inputs.number_field("Limit", (side, "task", "limit"), "Train on a sample of this many rows.")
 
 
@@ -129,10 +146,20 @@ def _stored_form(side: str) -> None:
         st.caption("Nothing was trained here yet: run a recipe once, and its model stands here.")
         return
     chosen = st.selectbox(
-        "Model", list(entries), index=None, key=f"stored-{side}", format_func=lambda key: _model_name(entries[key].about["recipe"]),
+        "Model",
+        list(entries),
+        index=None,
+        key=f"stored-{side}",
+        format_func=lambda key: _model_name(entries[key].about["recipe"]),
         placeholder=f"{len(entries)} to choose from",
-    )  # fmt: skip
-    st.button("Use it", key=f"use-{side}", disabled=chosen is None, on_click=_use, args=(side, chosen and entries[chosen].about["recipe"]))
+    )
+    st.button(
+        "Use it",
+        key=f"use-{side}",
+        disabled=chosen is None,
+        on_click=_use,
+        args=(side, chosen and entries[chosen].about["recipe"]),
+    )
 
 
 def _model_name(recipe: dict) -> str:
@@ -144,7 +171,11 @@ def _model_name(recipe: dict) -> str:
 
 
 def _use(side: str, recipe: dict) -> None:
-    plain_task = {name: value for name, value in recipe["task"].items() if value is not None and name in ("task", "limit", "sample_seed")}
+    plain_task = {
+        name: value
+        for name, value in recipe["task"].items()
+        if value is not None and name in ("task", "limit", "sample_seed")
+    }
     if not recipe["task"]["task"].startswith("builtin:"):
         plain_task |= {name: recipe["task"][name] for name in ("text", "label") if recipe["task"].get(name)}
     draft.put((side,), {**recipe, "task": plain_task})

@@ -1,4 +1,4 @@
-"""The store, the queue and the keeper of the worker, one of each for the whole app; and what they know of a question."""
+"""The store, the queue and the worker's keeper, one of each for the whole app; and what they know of a question."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def standing(question: Experiment) -> Standing:
 def result(now: Standing) -> dict:
     """The result as far as it is there; read once for each state that the store was in."""
     done = now.job.finished if now.job else None
-    return _collected(canonical(now.question), _stamp(now.question), now.stored, now.measured, str(sorted(now.trained.items())), done)
+    return _collected(
+        canonical(now.question), _stamp(now.question), now.stored, now.measured, str(sorted(now.trained.items())), done
+    )
 
 
 def submit(now: Standing) -> None:
@@ -87,8 +89,6 @@ def submit(now: Standing) -> None:
 
 def cancel(job: Job) -> None:
     engine().jobs.cancel(job.id)
-
-
 
 
 @st.cache_resource(show_spinner=False, max_entries=64, ttl=600)

@@ -1,4 +1,4 @@
-"""What can be taken away from a result: files, the question in words that a machine reads, identities. No Streamlit here."""
+"""What can be taken away from a result: files, the question as a machine reads it, identities. No Streamlit here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 def csv_of(task: Mapping) -> bytes:
     """One line for each t with every probe, in full precision."""
     points = len(task["t"])
-    columns = {key: values for key, values in task.items() if isinstance(values, list) and len(values) == points and _numeric(values)}
+    columns = {
+        key: values
+        for key, values in task.items()
+        if isinstance(values, list) and len(values) == points and _numeric(values)
+    }
     columns = {"t": columns.pop("t"), **{key: values for key, values in columns.items() if key != "rows"}}
     if told := task.get("knowledge"):
         columns["mastered"] = told["mastered"]

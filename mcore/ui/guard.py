@@ -21,4 +21,9 @@ def guarded() -> Iterator[None]:
         show(text(str(error), "error"))
     except Exception as error:  # the last line of defence of a page
         log.exception("A page could not be drawn.")
-        show(text(f"Something unexpected went wrong ({type(error).__name__}). It is in the app's log; load the page again.", "error"))
+        show(
+            text(
+                f"Something unexpected went wrong ({type(error).__name__}). See the app's log, or load the page again.",
+                "error",
+            )
+        )

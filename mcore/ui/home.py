@@ -17,8 +17,10 @@ from mcore.ui.html import rich, show, text
 COMPARE = "pages/1_Compare.py"
 SAID = (
     "Fine-tune a language model twice, and you get two models, A and B: two places in the space of all weights. "
-    "Walk straight from one to the other, and at every step, t, stands a whole model that nobody trained: a [weight average] of the two. "
-    "If the loss stays as low on the way as at the [endpoints], A and B are linearly mode connected; if it rises, there is a [barrier] between them."
+    "Walk straight from one to the other, and at every step, t, stands a whole model that nobody trained: "
+    "a [weight average] of the two. "
+    "If the loss stays as low on the way as at the [endpoints], A and B are linearly mode connected; "
+    "if it rises, there is a [barrier] between them."
 )
 
 
@@ -26,16 +28,28 @@ def home() -> None:
     """Draw the page."""
     st.session_state[address.PAGE] = "home"
     question = presets.first_question()
-    show('<h1>Are two fine-tuned models connected?</h1>', rich(SAID, "lead"))
+    show("<h1>Are two fine-tuned models connected?</h1>", rich(SAID, "lead"))
     now = engine.standing(question)
-    show('<h2>The first experiment</h2>', text(_told(question), "body"))
+    show("<h2>The first experiment</h2>", text(_told(question), "body"))
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         _buttons(now)
-        st.page_link(COMPARE, label="Open it in Compare, to change anything", query_params=address.query(question), icon=":material/tune:")
+        st.page_link(
+            COMPARE,
+            label="Open it in Compare, to change anything",
+            query_params=address.query(question),
+            icon=":material/tune:",
+        )
     answer(now, below=shipped, details=False)
-    show('<h2>The way on</h2>')
-    show(rich("In Compare you choose both ends: another [seed] of the [head], another [pre-training step], another task, or a folder of your own. Every question has its own link."))
-    st.page_link(COMPARE, label="Compare two models", query_params=address.query(question), icon=":material/arrow_forward:")
+    show("<h2>The way on</h2>")
+    show(
+        rich(
+            "In Compare you choose both ends: another [seed] of the [head], another [pre-training step], another task, "
+            "or a folder of your own. Every question has its own link."
+        )
+    )
+    st.page_link(
+        COMPARE, label="Compare two models", query_params=address.query(question), icon=":material/arrow_forward:"
+    )
 
 
 def _told(question: Experiment) -> str:
@@ -43,21 +57,39 @@ def _told(question: Experiment) -> str:
     if not isinstance(a, Recipe) or not isinstance(b, Recipe):
         return f"{endpoint_name(a)} and {endpoint_name(b)}."
     return (
-        f"A small BERT that was pre-trained on Jane Austen's novels and on e-mails is fine-tuned twice on the task “{task.task.removeprefix('builtin:')}”, "
-        f"{a.steps} steps each, with different seeds; then {len(question.ts())} models on the straight line between the two are evaluated on "
+        f"A small BERT that was pre-trained on Jane Austen's novels and on e-mails is fine-tuned twice on the task "
+        f"“{task.task.removeprefix('builtin:')}”, "
+        f"{a.steps} steps each, with different seeds; then {len(question.ts())} models on the straight line between "
+        f"the two are evaluated on "
         f"{task.limit:,} held-out rows. It runs here, on this machine, while you watch."
     )
 
 
 def _buttons(now: Standing) -> None:
     if now.active:
-        st.button("Cancel", type="primary", icon=":material/stop:", key="cancel", on_click=engine.cancel, args=(now.job,))
+        st.button(
+            "Cancel", type="primary", icon=":material/stop:", key="cancel", on_click=engine.cancel, args=(now.job,)
+        )
     elif now.complete:
-        st.button("Train two new ones, with other seeds", icon=":material/casino:", key="again", on_click=_again, args=(now.question,))
+        st.button(
+            "Train two new ones, with other seeds",
+            icon=":material/casino:",
+            key="again",
+            on_click=_again,
+            args=(now.question,),
+        )
         if target := st.session_state.pop("mc.go", None):
             st.switch_page(COMPARE, query_params=target)
     else:
-        st.button("Run it now", type="primary", icon=":material/play_arrow:", key="run", on_click=engine.submit, args=(now,), shortcut="Enter")
+        st.button(
+            "Run it now",
+            type="primary",
+            icon=":material/play_arrow:",
+            key="run",
+            on_click=engine.submit,
+            args=(now,),
+            shortcut="Enter",
+        )
 
 
 def _again(question: Experiment) -> None:

@@ -41,7 +41,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], name: str, left: 
     """A table with aligned digits; the first ``left`` columns hold words. It scrolls inside its own frame."""
     top = "".join(f'<th scope="col" class="{_side(i, left)}">{term(head)}</th>' for i, head in enumerate(heads))
     body = "".join(
-        "<tr>" + "".join(f'<td class="{_side(i, left)}">{escape(cell)}</td>' for i, cell in enumerate(row)) + "</tr>" for row in rows
+        "<tr>" + "".join(f'<td class="{_side(i, left)}">{escape(cell)}</td>' for i, cell in enumerate(row)) + "</tr>"
+        for row in rows
     )
     frame = f'<div class="mc-frame" tabindex="0" role="region" aria-label="{escape(name)}">'
     return f'{frame}<table class="mc-table"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -54,7 +55,10 @@ def mark(words: str, kind: str = "") -> str:
 
 def figures(pairs: Iterable[tuple[str, str]]) -> str:
     """Numbers side by side, each with its name above."""
-    cells = "".join(f'<div><div class="mc-quiet">{term(name)}</div><div class="mc-figure">{escape(value)}</div></div>' for name, value in pairs)
+    cells = "".join(
+        f'<div><div class="mc-quiet">{term(name)}</div><div class="mc-figure">{escape(value)}</div></div>'
+        for name, value in pairs
+    )
     return f'<div class="mc-figures mc-terms">{cells}</div>'
 
 

@@ -28,7 +28,9 @@ def number(words: str) -> Any:
 def numbers(words: str) -> Any:
     """A count, or a list of numbers with commas or spaces between them."""
     parts = words.replace(",", " ").replace(";", " ").split()
-    return number(words) if len(parts) == 1 and "." not in words else [number(part) for part in parts] if parts else None
+    return (
+        number(words) if len(parts) == 1 and "." not in words else [number(part) for part in parts] if parts else None
+    )
 
 
 def names(words: str) -> list[str] | None:
@@ -49,9 +51,11 @@ def number_field(label: str, path: draft.Path, told: str | None = None, standard
     """A text field for a number. What is left empty has its default, which stands in the field in grey."""
     given = draft.get(path)
     st.text_input(
-        label, help=told, placeholder="" if standard is None else shown(standard),
+        label,
+        help=told,
+        placeholder="" if standard is None else shown(standard),
         **draft.bound(key_of(path), path, shown(given), number),
-    )  # fmt: skip
+    )
 
 
 def recipe_field(label: str, side: str, name: str, told: str | None = None) -> None:
@@ -68,20 +72,35 @@ def checkpoint_field(label: str, path: draft.Path, told: str) -> None:
     """The family's steps, or any address that is typed or pasted."""
     given, known = draft.get(path), family_steps()
     st.selectbox(
-        label, known if given in known or not isinstance(given, str) else [*known, given], format_func=_checkpoint_name,
-        accept_new_options=True, help=told, placeholder="a step, or paste an address",
-        **draft.bound(key_of(path), path, given if isinstance(given, str) else None, lambda words: addresses.checkpoint(words or "")),
-    )  # fmt: skip
+        label,
+        known if given in known or not isinstance(given, str) else [*known, given],
+        format_func=_checkpoint_name,
+        accept_new_options=True,
+        help=told,
+        placeholder="a step, or paste an address",
+        **draft.bound(
+            key_of(path),
+            path,
+            given if isinstance(given, str) else None,
+            lambda words: addresses.checkpoint(words or ""),
+        ),
+    )
 
 
 def task_field(label: str, path: draft.Path, told: str) -> None:
     """The tasks that ship with the app, or the path of a file."""
     given, known = draft.get(path), [f"builtin:{name}" for name in tasks.declarations()]
     st.selectbox(
-        label, known if given in known or not isinstance(given, str) else [*known, given], format_func=_task_name,
-        accept_new_options=True, help=told, placeholder="a task, or the path of a file",
-        **draft.bound(key_of(path), path, given if isinstance(given, str) else None, lambda words: addresses.data(words or "")),
-    )  # fmt: skip
+        label,
+        known if given in known or not isinstance(given, str) else [*known, given],
+        format_func=_task_name,
+        accept_new_options=True,
+        help=told,
+        placeholder="a task, or the path of a file",
+        **draft.bound(
+            key_of(path), path, given if isinstance(given, str) else None, lambda words: addresses.data(words or "")
+        ),
+    )
 
 
 def described(address: str | None) -> str:

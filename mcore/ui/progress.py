@@ -1,4 +1,4 @@
-"""Where a job stands, told from its events: how much is done, what is happening, how long it takes. No Streamlit here."""
+"""Where a job stands, told from its events: what is done, what is happening, what is left. No Streamlit here."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ CHART, BESIDE = 2.3, 1
 
 
 def stage(task: Mapping, question: Experiment, where: str = "", live: bool = False, change: bool = True) -> None:
-    """One task's entry of a result. ``where``: a word on where it comes from; ``change``: offer the next step as a button."""
+    """One task's entry of a result. ``where``: where it comes from; ``change``: offer the next step as a button."""
     with st.container(key="stage"):
         left, right = st.columns([CHART, BESIDE], gap="large")
         with left:
@@ -37,7 +37,12 @@ def training_stage(curves: Mapping[str, Sequence[Mapping]], question: Experiment
             training_curves(curves, question)
         with right:
             show(text("What happens now", "head"))
-            show(text("Both ends are fine-tuned first. The path between them appears here as soon as they are trained.", "body"))
+            show(
+                text(
+                    "Both ends are fine-tuned first. The path between them appears here as soon as they are trained.",
+                    "body",
+                )
+            )
             show(text("This goes on when you close the page; the link in the address bar leads back to it.", "quiet"))
 
 
@@ -53,7 +58,9 @@ def _beside(task: Mapping, question: Experiment, where: str, live: bool, change:
     show(text("What this means", "head"), text(told.summary, "verdict"))
     if change and not live and (step := suggestion(told.next_step, question)):
         show(text("Try next", "head"), text(told.next_step, "body"))
-        if st.button(step.label, key="next-step", on_click=draft.change, args=(step.question,), icon=":material/arrow_forward:"):
+        if st.button(
+            step.label, key="next-step", on_click=draft.change, args=(step.question,), icon=":material/arrow_forward:"
+        ):
             st.rerun()  # the whole page: its inputs have changed
     else:
         show(text("What comes next" if live else "Try next", "head"), text(told.next_step, "body"))

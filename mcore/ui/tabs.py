@@ -19,11 +19,16 @@ from mcore.ui.theme import dark
 
 ROWS_SHOWN = 100
 COLUMNS = {
-    "loss": ("loss", 3), "accuracy": ("accuracy", None), "macro_f1": ("macro F1", 3), "confidence": ("confidence", None),
-    "calibration_error": ("calibration error", 3), "agreement_a": ("agreement with A", None),
-    "agreement_b": ("agreement with B", None), "ensemble_loss": ("ensemble's loss", 3),
+    "loss": ("loss", 3),
+    "accuracy": ("accuracy", None),
+    "macro_f1": ("macro F1", 3),
+    "confidence": ("confidence", None),
+    "calibration_error": ("calibration error", 3),
+    "agreement_a": ("agreement with A", None),
+    "agreement_b": ("agreement with B", None),
+    "ensemble_loss": ("ensemble's loss", 3),
     "ensemble_accuracy": ("ensemble's accuracy", None),
-}  # fmt: skip
+}
 
 
 def tabs(now: Standing, result: Mapping, number: int) -> None:
@@ -31,10 +36,12 @@ def tabs(now: Standing, result: Mapping, number: int) -> None:
     names = ["Knowledge", "Weights", *(["Training"] if result.get("training") else []), "Numbers", "Reproduce"]
     task = result["tasks"][number]
     drawn = {
-        "Knowledge": lambda: _knowledge(now, task, number), "Weights": lambda: _weights(result),
-        "Training": lambda: _training(now, result), "Numbers": lambda: _numbers(result, task, number),
+        "Knowledge": lambda: _knowledge(now, task, number),
+        "Weights": lambda: _weights(result),
+        "Training": lambda: _training(now, result),
+        "Numbers": lambda: _numbers(result, task, number),
         "Reproduce": lambda: _reproduce(now, result, task),
-    }  # fmt: skip
+    }
     for name, tab in zip(names, st.tabs(names, key="tabs", on_change="rerun"), strict=True):
         if tab.open:
             with tab:
@@ -44,20 +51,33 @@ def tabs(now: Standing, result: Mapping, number: int) -> None:
 def _knowledge(now: Standing, task: Mapping, number: int) -> None:
     told = task.get("knowledge")
     if not told or len(task["t"]) < 2:
-        show(text("Add the probe “knowledge” under More to see which rows are forgotten and learned on the way.", "body"))
+        show(
+            text("Add the probe “knowledge” under More to see which rows are forgotten and learned on the way.", "body")
+        )
         return
     left, right = st.columns([2.3, 1], gap="large")
     with left:
         st.altair_chart(knowledge_chart(task, dark()), theme=None, width="stretch", key="knowledge-chart")
     with right:
-        show(rich("A row is [mastered] at t if the model there predicts its label right; between neighbouring points rows are newly [forgotten] or [learned]."))
+        show(
+            rich(
+                "A row is [mastered] at t if the model there predicts its label right; "
+                "between neighbouring points rows are newly [forgotten] or [learned]."
+            )
+        )
         if {0.0, 1.0} <= set(task["t"]):
             counts = exchanged(told)
-            show(figures([
-                ("mastered by A", f"{told['mastered'][0]:,} of {len(task['rows']):,}"), ("mastered by B", f"{told['mastered'][-1]:,}"),
-                ("lost on the way to B", f"{counts['only_a']:,}"), ("only B masters", f"{counts['only_b']:,}"),
-                ("lost midway, regained", f"{counts['regained']:,}"),
-            ]))  # fmt: skip
+            show(
+                figures(
+                    [
+                        ("mastered by A", f"{told['mastered'][0]:,} of {len(task['rows']):,}"),
+                        ("mastered by B", f"{told['mastered'][-1]:,}"),
+                        ("lost on the way to B", f"{counts['only_a']:,}"),
+                        ("only B masters", f"{counts['only_b']:,}"),
+                        ("lost midway, regained", f"{counts['regained']:,}"),
+                    ]
+                )
+            )
     _cartography(task)
     with st.expander("The rows themselves", key="rows-open", on_change="rerun") as opened:
         if opened.open:
@@ -72,8 +92,12 @@ def _cartography(task: Mapping) -> None:
     for kind in ("forgotten", "learned"):
         weighed = [(len(rows), one) for rows, one in zip(task["knowledge"][kind], told[kind], strict=True) if one]
         if total := sum(count for count, _ in weighed):
-            groups.append((f"newly {kind}", {key: sum(n * one[key] for n, one in weighed) / total for key in weighed[0][1]}))
-    rows = [[name, *(plain(one[key], 2) for key in ("confidence", "variability", "correctness"))] for name, one in groups]
+            groups.append(
+                (f"newly {kind}", {key: sum(n * one[key] for n, one in weighed) / total for key in weighed[0][1]})
+            )
+    rows = [
+        [name, *(plain(one[key], 2) for key in ("confidence", "variability", "correctness"))] for name, one in groups
+    ]
     side = told["endpoint"].upper()
     show(text(f"What these rows were like while {side} was trained on them ({told['known']:,} rows followed)", "head"))
     show(table(["rows", "confidence", "variability", "correctness"], rows, "Data cartography"))
@@ -86,14 +110,20 @@ def _rows(now: Standing, task: Mapping, number: int) -> None:
         show(text("No row is forgotten or learned anywhere on the way.", "body"))
         return
     chosen = st.selectbox(
-        "Between", changed, key="span", format_func=lambda i: f"t = {t_text(spans[i][0])} and {t_text(spans[i][1])}: "
-        f"{len(told['forgotten'][i])} forgotten, {len(told['learned'][i])} learned",
-    )  # fmt: skip
+        "Between",
+        changed,
+        key="span",
+        format_func=lambda i: (
+            f"t = {t_text(spans[i][0])} and {t_text(spans[i][1])}: "
+            f"{len(told['forgotten'][i])} forgotten, {len(told['learned'][i])} learned"
+        ),
+    )
     rows = now.resolved.tasks[number].rows
     places = {int(one): place for place, one in enumerate(rows.ids)}
     listed = [(what, one) for what in ("forgotten", "learned") for one in told[what][chosen] if one in places]
     body = [
-        [what, str(one), rows.names[rows.labels[places[one]]], _as_text(rows.texts[places[one]])] for what, one in listed[:ROWS_SHOWN]
+        [what, str(one), rows.names[rows.labels[places[one]]], _as_text(rows.texts[places[one]])]
+        for what, one in listed[:ROWS_SHOWN]
     ]
     show(table(["newly", "row", "label", "text"], body, "Rows that change", left=4))
     if len(listed) > ROWS_SHOWN:
@@ -114,11 +144,16 @@ def _weights(result: Mapping) -> None:
         show(text("Distance between A and B by layer", "head"))
         st.altair_chart(layers_chart(told, dark()), theme=None, width="stretch", key="layers-chart")
     with right:
-        show(figures([
-            ("L2 distance", plain(told["l2"], 2)), ("cosine", plain(told["cosine"], 4)),
-            ("L2 / √n", f"{told['l2_per_sqrt_n']:.2g}" if finite(told["l2_per_sqrt_n"]) else "–"),
-            ("n, parameters on the path", f"{told['parameters']:,}"),
-        ]))  # fmt: skip
+        show(
+            figures(
+                [
+                    ("L2 distance", plain(told["l2"], 2)),
+                    ("cosine", plain(told["cosine"], 4)),
+                    ("L2 / √n", f"{told['l2_per_sqrt_n']:.2g}" if finite(told["l2_per_sqrt_n"]) else "–"),
+                    ("n, parameters on the path", f"{told['parameters']:,}"),
+                ]
+            )
+        )
 
 
 def _training(now: Standing, result: Mapping) -> None:
@@ -129,36 +164,56 @@ def _training(now: Standing, result: Mapping) -> None:
     with right:
         for side, told in training.items():
             reached = percent(told["accuracy"]) if finite(told["accuracy"]) else "–"
-            show(figures([(f"{side.upper()}: right on its validation rows", reached), ("validation loss (nats)", plain(told["loss"], 2))]))
+            show(
+                figures(
+                    [
+                        (f"{side.upper()}: right on its validation rows", reached),
+                        ("validation loss (nats)", plain(told["loss"], 2)),
+                    ]
+                )
+            )
 
 
 def _numbers(result: Mapping, task: Mapping, number: int) -> None:
     there = {key: told for key, told in COLUMNS.items() if task.get(key)}
     digits = 2 if len(task["t"]) <= 101 else 3
     body = [
-        [plain(t, digits), *(percent(task[key][i]) if form is None else plain(task[key][i], form) for key, (_, form) in there.items())]
+        [
+            plain(t, digits),
+            *(percent(task[key][i]) if form is None else plain(task[key][i], form) for key, (_, form) in there.items()),
+        ]
         for i, t in enumerate(task["t"])
     ]
     show(table(["t", *(name for name, _ in there.values())], body, "Every probe at every t", left=0))
     show(_barriers(task))
     name = f"path-{result['fingerprint'][:8]}" + (f"-{number + 1}" if len(result["tasks"]) > 1 else "")
     files = (
-        ("CSV", "csv", "text/csv", lambda: export.csv_of(task)), ("JSON", "json", "application/json", lambda: export.json_of(result)),
-        ("Figure, SVG", "svg", "image/svg+xml", lambda: to_svg(figure(task))), ("Figure, PNG", "png", "image/png", lambda: to_png(figure(task), 4)),
-    )  # fmt: skip
+        ("CSV", "csv", "text/csv", lambda: export.csv_of(task)),
+        ("JSON", "json", "application/json", lambda: export.json_of(result)),
+        ("Figure, SVG", "svg", "image/svg+xml", lambda: to_svg(figure(task))),
+        ("Figure, PNG", "png", "image/png", lambda: to_png(figure(task), 4)),
+    )
     with st.container(horizontal=True, gap="small"):
         for label, end, mime, made in files:
-            st.download_button(label, made, f"{name}.{end}", mime, key=f"download-{end}", on_click="ignore", icon=":material/download:")
+            st.download_button(
+                label, made, f"{name}.{end}", mime, key=f"download-{end}", on_click="ignore", icon=":material/download:"
+            )
 
 
 def _barriers(task: Mapping) -> str:
-    names = {"loss_chord": "loss, above the chord", "loss_mean": "loss, above the ends' mean", "accuracy_chord": "accuracy, below the chord"}
+    names = {
+        "loss_chord": "loss, above the chord",
+        "loss_mean": "loss, above the ends' mean",
+        "accuracy_chord": "accuracy, below the chord",
+    }
     if not task.get("barrier"):
         return ""
     body = []
     for key, name in names.items():
         told = task["barrier"][key]
-        form = (lambda v: f"{plain(100 * v, 1)} points") if key == "accuracy_chord" else (lambda v: f"{plain(v, 3)} nats")
+        form = (
+            (lambda v: f"{plain(100 * v, 1)} points") if key == "accuracy_chord" else (lambda v: f"{plain(v, 3)} nats")
+        )
         body.append([name, form(told["value"]), f"{form(told['low'])} to {form(told['high'])}", t_text(told["t"])])
     return text("Barriers", "head") + table(["barrier", "value", "95 % interval", "at t"], body, "Barriers")
 
@@ -189,7 +244,13 @@ def _label_order(task: Mapping) -> None:
             continue
         agreement = f", agrees with {percent(told['agreement'])} of the rows" if finite(told["agreement"]) else ""
         show(text(f"Labels of {side.upper()}: {sources[told['from']]}{agreement}", "head"))
-        show(table(["output", "label"], [[str(i), name or "not read"] for i, name in enumerate(told["names"])], f"Labels of {side.upper()}"))
+        show(
+            table(
+                ["output", "label"],
+                [[str(i), name or "not read"] for i, name in enumerate(told["names"])],
+                f"Labels of {side.upper()}",
+            )
+        )
         if told["ambiguous"]:
             show(text("Another order agrees nearly as well: name the labels yourself under More.", "note"))
 
@@ -197,6 +258,8 @@ def _label_order(task: Mapping) -> None:
 def notice_of_order(task: Mapping) -> str:
     """One sentence where the order of the labels deserves a look, else nothing."""
     unsure = [side.upper() for side, told in (task.get("label_order") or {}).items() if told and told["ambiguous"]]
-    return f"The order of {' and '.join(unsure)}'s labels is uncertain: see Reproduce, and name them under More." if unsure else ""
-
-
+    return (
+        f"The order of {' and '.join(unsure)}'s labels is uncertain: see Reproduce, and name them under More."
+        if unsure
+        else ""
+    )

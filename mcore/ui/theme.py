@@ -9,10 +9,10 @@ PAGES = (("app.py", "Home"), ("pages/1_Compare.py", "Compare"))
 ABOUT = "**Mode Connectivity Explorer**: loss and task knowledge along paths between fine-tuned language models."
 
 COLOURS = {
-    "light": {"a": "#2563eb", "b": "#c2570a", "a-edge": "#2563eb", "b-edge": "#ea730c", "quiet": "#5b6472", "line": "#d9dde3",
-              "panel": "#f5f6f8", "text": "#1f2430", "bad": "#b42318", "bad-ground": "#fef3f2", "ground": "#ffffff"},
-    "dark": {"a": "#8ab4ff", "b": "#ffab5e", "a-edge": "#6ea2ff", "b-edge": "#ff9a3d", "quiet": "#a3abba", "line": "#343a46",
-             "panel": "#171b24", "text": "#e7e9ee", "bad": "#ffb4ab", "bad-ground": "#2b1715", "ground": "#0e1117"},
+    "light": {"a": "#2563eb", "b": "#c2570a", "a-edge": "#2563eb", "b-edge": "#ea730c", "quiet": "#5b6472",
+              "line": "#d9dde3", "panel": "#f5f6f8", "text": "#1f2430", "bad": "#b42318", "bad-ground": "#fef3f2", "ground": "#ffffff"},
+    "dark": {"a": "#8ab4ff", "b": "#ffab5e", "a-edge": "#6ea2ff", "b-edge": "#ff9a3d", "quiet": "#a3abba",
+             "line": "#343a46", "panel": "#171b24", "text": "#e7e9ee", "bad": "#ffb4ab", "bad-ground": "#2b1715", "ground": "#0e1117"},
 }  # fmt: skip
 
 # Four sizes: 1.85 rem (a page's title), 1.2 (a question, a section), 1 (text), 0.85 (what stands beneath).
@@ -33,21 +33,27 @@ STYLE = """
 .mc-head { font-size: .85rem; font-weight: 600; color: var(--mc-quiet); }
 .mc-error { font-size: 1rem; line-height: 1.5; color: var(--mc-bad); background: var(--mc-bad-ground);
   border-left: 3px solid var(--mc-bad); padding: .5rem .75rem; border-radius: 0 6px 6px 0; overflow-wrap: anywhere; }
-.mc-note { font-size: .85rem; line-height: 1.5; border-left: 3px solid var(--mc-line); padding: .3rem .75rem; color: var(--mc-quiet);
+.mc-note { font-size: .85rem; line-height: 1.5; border-left: 3px solid var(--mc-line); padding: .3rem .75rem;
+  color: var(--mc-quiet);
   overflow-wrap: anywhere; }
 .mc-body, .mc-lead, .mc-verdict, .mc-quiet { overflow-wrap: anywhere; }
 .mc-mark { display: inline-block; font-size: .85rem; line-height: 1.4; padding: .1rem .55rem; border-radius: 999px;
   border: 1px solid var(--mc-line); color: var(--mc-quiet); background: var(--mc-panel); }
 .mc-mark-live { color: var(--mc-text); border-color: var(--mc-quiet); }
 .mc-terms { position: relative; }
-.mc-term { text-decoration: underline dotted var(--mc-quiet); text-underline-offset: .22em; text-decoration-thickness: 1.5px; cursor: help; }
-.mc-term:hover::after, .mc-term:focus::after { content: attr(data-told); position: absolute; left: 0; top: 100%; z-index: 20;
-  box-sizing: border-box; max-width: min(26rem, 100%); padding: .5rem .75rem; border-radius: 6px; font-size: .85rem; line-height: 1.45;
+.mc-term { text-decoration: underline dotted var(--mc-quiet); text-underline-offset: .22em;
+  text-decoration-thickness: 1.5px; cursor: help; }
+.mc-term:hover::after, .mc-term:focus::after { content: attr(data-told); position: absolute; left: 0;
+  top: 100%; z-index: 20;
+  box-sizing: border-box; max-width: min(26rem, 100%); padding: .5rem .75rem; border-radius: 6px;
+  font-size: .85rem; line-height: 1.45;
   font-weight: 400; color: var(--mc-ground); background: var(--mc-text); white-space: normal; text-align: left; }
-.mc-frame { position: relative; overflow: auto; max-height: 30rem; border: 1px solid var(--mc-line); border-radius: 6px; }
+.mc-frame { position: relative; overflow: auto; max-height: 30rem; border: 1px solid var(--mc-line);
+  border-radius: 6px; }
 .mc-table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
 .mc-table th { position: sticky; top: 0; background: var(--mc-panel); font-weight: 600; }
-.mc-table th, .mc-table td { padding: .3rem .7rem; border: 0; border-bottom: 1px solid var(--mc-line); white-space: nowrap; }
+.mc-table th, .mc-table td { padding: .3rem .7rem; border: 0; border-bottom: 1px solid var(--mc-line);
+  white-space: nowrap; }
 .mc-table td.mc-left { white-space: normal; overflow-wrap: anywhere; }
 .mc-table tr:last-child td { border-bottom: 0; }
 .mc-left { text-align: left; } .mc-right { text-align: right; }
@@ -56,10 +62,12 @@ STYLE = """
 .mc-end { font-size: .85rem; font-weight: 700; letter-spacing: .02em; }
 .mc-a { color: var(--mc-a); } .mc-b { color: var(--mc-b); }
 .mc-name { font-size: 1.2rem; font-weight: 600; line-height: 1.35; overflow-wrap: anywhere; margin: .1rem 0; }
-.mc-between { padding-top: 2.4rem; font-size: .85rem; line-height: 1.5; color: var(--mc-quiet); text-align: center; overflow-wrap: anywhere; }
+.mc-between { padding-top: 2.4rem; font-size: .85rem; line-height: 1.5; color: var(--mc-quiet);
+  text-align: center; overflow-wrap: anywhere; }
 .mc-between b { display: block; height: 4px; border-radius: 2px; margin: 0 0 .6rem;
   background: linear-gradient(90deg, var(--mc-a-edge), var(--mc-b-edge)); }
-.st-key-card-a, .st-key-card-b { border: 1px solid var(--mc-line); border-radius: 6px; padding: .8rem 1rem; background: var(--mc-ground); }
+.st-key-card-a, .st-key-card-b { border: 1px solid var(--mc-line); border-radius: 6px; padding: .8rem 1rem;
+  background: var(--mc-ground); }
 .st-key-card-a { border-left: 5px solid var(--mc-a-edge); }
 .st-key-card-b { border-left: 5px solid var(--mc-b-edge); }
 .st-key-strip { background: var(--mc-panel); border-radius: 6px; padding: .7rem 1rem .9rem; }
@@ -69,7 +77,8 @@ STYLE = """
 .mc-brand { font-size: 1rem; font-weight: 650; white-space: nowrap; }
 .mc-brand i { display: inline-block; width: 1.6rem; height: .42rem; border-radius: 3px; margin-right: .55rem;
   background: linear-gradient(90deg, var(--mc-a-edge), var(--mc-b-edge)); vertical-align: .12rem; }
-[role="tab"][aria-selected="true"], [role="tab"][aria-selected="true"] *, [data-testid="stButtonGroup"] button * { color: var(--mc-text); }
+[role="tab"][aria-selected="true"], [role="tab"][aria-selected="true"] *,
+  [data-testid="stButtonGroup"] button * { color: var(--mc-text); }
 .stMarkdown, .stCaption { overflow-wrap: anywhere; }
 [data-testid="stVegaLiteChart"] { overflow: hidden; }
 @media (max-width: 700px) {
