@@ -21,6 +21,7 @@ from mcore.question import MOST_BYTES, as_written, parse, parse_recipe
 from mcore.resolve import resolve, resolve_recipe
 from mcore.result import collect
 from mcore.store import Store
+from mcore.threads import share_the_cores
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,6 +32,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    share_the_cores()
     try:
         options = _parser().parse_args(arguments)
         options.command(options)

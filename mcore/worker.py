@@ -31,6 +31,7 @@ from mcore.events import Event, Failed
 from mcore.jobs import Job, Jobs, State
 from mcore.question import Experiment, parse
 from mcore.store import Store
+from mcore.threads import share_the_cores
 
 Runner = Callable[[Experiment, Store, Callable[[], bool]], Iterator[Event]]
 RUNNER = "mcore.run:run"
@@ -171,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, metavar="PID", help="leave when this process, our parent, has gone")
     parser.add_argument("--runner", default=RUNNER, metavar="MODULE:FUNCTION", help=f"default: {RUNNER}")
     options = parser.parse_args(arguments)
-    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))  # read when torch is imported: its own guess is lower
+    share_the_cores()
     try:
         store = Store(options.store)
         logging.basicConfig(

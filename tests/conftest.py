@@ -17,6 +17,10 @@ from hypothesis import settings
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
+from mcore.threads import share_the_cores
+
+share_the_cores()  # as the worker does: the browser tests run beside it
+
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 

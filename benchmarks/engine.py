@@ -1,0 +1,154 @@
+"""The engine beside the plain loop: the same model, rows and t in one process, in turns, and one table.
+
+    python -m benchmarks.engine                 both models
+    python -m benchmarks.engine austen          one of them
+
+Exit 1 where the outputs disagree. Other work on the machine shows in the figures; let it rest.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from mcore.batches import make_batches
+from mcore.blend import Place, WeightSet, blend
+from mcore.evaluate import has_bfloat16, logits, prepare
+
+TS = (0.0, 0.35, 1.0)
+TURNS = 2
+MAX_LENGTH = 128
+AGREE = {"float32": 1e-5, "bfloat16": 1e-3}  # nats, in the mean loss
+MB = 1e6
+
+
+class Engine:
+    """A path between two folders in mcore's way; ``points`` yields logits [rows, labels] for one t after the other."""
+
+    def __init__(self, a: Path, b: Path, texts: Sequence[str], precision: str):
+        self.model = AutoModelForSequenceClassification.from_pretrained(a, dtype=torch.float32)
+        prepare(self.model, precision, torch.device("cpu"))
+        self.live = dict(self.model.named_parameters())
+        self.ends = [WeightSet({name: Place(end / "model.safetensors", name) for name in self.live}) for end in (a, b)]
+        self.batches = make_batches(AutoTokenizer.from_pretrained(a), texts, MAX_LENGTH, self.model.config.pad_token_id)
+
+    def points(self, ts: Sequence[float]) -> Iterator[torch.Tensor]:
+        for t in ts:
+            blend(self.live, self.ends, (1 - t, t))
+            yield torch.from_numpy(logits(self.model, self.batches))
+
+
+def peak() -> float:
+    """The most memory that this process has had resident, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss would count what the parent had when it started this process
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def measured(runner, labels: torch.Tensor) -> tuple[list[float], list[float]]:
+    """Seconds and mean loss for each t."""
+    seconds, losses = [], []
+    points = runner.points(TS)
+    for _ in TS:
+        start = time.perf_counter()
+        scores = next(points)
+        seconds.append(time.perf_counter() - start)
+        losses.append(torch.nn.functional.cross_entropy(scores, labels).item())
+    return seconds, losses
+
+
+def peak_alone(a: Path, b: Path, rows: Path, precision: str) -> float:
+    """The peak of a run of the path in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.engine", "--path", str(a), str(b), str(rows), precision]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def compare(name: str, source: Path, folder: Path) -> bool:
+    """Measures one model and prints its table; whether the outputs agree."""
+    from benchmarks.material import make
+    from benchmarks.plain import Plain
+    from benchmarks.rate import Products
+
+    material = make(name, source, folder)
+    rows = folder / "rows.json"
+    rows.write_text(json.dumps(material.texts))
+    labels = torch.tensor(material.labels)
+    runners = {"plain": Plain(material)}
+    for precision in ("float32", "bfloat16") if has_bfloat16() else ("float32",):
+        runners[precision] = Engine(material.a, material.b, material.texts, precision)
+    products = Products(runners["plain"].model)
+    for runner in runners.values():  # what is done once: kernels made, pages read
+        next(runner.points(TS[1:2]))
+    seconds: dict[str, list[float]] = {which: [] for which in runners}
+    losses: dict[str, list[float]] = {}
+    for _ in range(TURNS):
+        for which, runner in runners.items():
+            products.measure()
+            took, losses[which] = measured(runner, labels)
+            seconds[which] += took
+
+    batches = runners["float32"].batches
+    lengths = [len(ids) for ids in runners["plain"].tokenizer(list(material.texts), truncation=True, max_length=MAX_LENGTH).input_ids]
+    weights = {n: p.numel() for n, p in runners["plain"].model.named_parameters()}
+    size, body = 4 * sum(weights.values()), sum(count for n, count in weights.items() if "embedding" not in n)
+    most = size + 1.2 * size + 400 * MB
+    print(
+        f"\n{name}: {len(lengths)} rows, median {median(lengths):.0f} tokens, {batches.tokens} in all, "
+        f"{100 * batches.padding:.1f} % padding in {len(batches)} batches; {sum(weights.values()) / 1e6:.1f} million parameters "
+        f"({body / 1e6:.1f} without embeddings), {torch.get_num_threads()} threads, t = {', '.join(map(str, TS))}, {TURNS} turns"
+    )
+    print(f"products of the model's shapes in float32: {products.rate / 1e9:.0f} GFLOP/s")
+    print(f"{'':12}{'s/point':>9}{'ratio':>8}{'tokens/s':>10}{'of product rate':>17}{'loss differs by':>17}{'peak MB':>9}{'allowed':>9}")
+    agree = True
+    for which in runners:
+        point = median(seconds[which])
+        speed = batches.tokens / point
+        share = f"{100 * 2 * body * speed / products.rate:.0f} %"
+        line = f"{which:12}{point:9.3f}{median(seconds['plain']) / point:8.2f}{speed:10.0f}{share:>17}"
+        if which != "plain":
+            apart = max(abs(x - y) for x, y in zip(losses[which], losses["plain"], strict=True))
+            agree &= apart <= AGREE[which]
+            used = peak_alone(material.a, material.b, rows, which)
+            line += f"{apart:17.1e}{used / MB:9.0f}{most / MB:9.0f}"
+        print(line, flush=True)
+    return agree
+
+
+def main(arguments: Sequence[str]) -> int:
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    if arguments[:1] == ["--path"]:
+        a, b, rows, precision = arguments[1:]
+        for _ in Engine(Path(a), Path(b), json.loads(Path(rows).read_text()), precision).points(TS):
+            pass
+        print(peak())
+        return 0
+    from benchmarks.material import sources
+
+    known = sources()
+    if unknown := [name for name in arguments if name not in known]:
+        print(f"No model is called {unknown[0]}; there are: {', '.join(known)}.", file=sys.stderr)
+        return 2
+    agree = True
+    for name in arguments or known:
+        with tempfile.TemporaryDirectory() as folder:
+            agree &= compare(name, known[name], Path(folder))
+    if not agree:
+        print("The outputs disagree.", file=sys.stderr)
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
