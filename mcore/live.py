@@ -84,9 +84,6 @@ def open_live(a: Checkpoint, b: Checkpoint, owner: str, store: Store) -> Live:
     absent = {side: {name for name in tensors if name not in weights[side].names} for side in sides}
     if neither := sorted(absent["a"] & absent["b"]):
         raise QuestionError("b", f"neither A nor B has the weights {', '.join(neither[:3])}", "tune one of them on the task first")
-    for side in sides:
-        if broken := weights[side].first_not_finite():
-            raise QuestionError(side, f"the tensor {broken} holds NaN or infinity", "use a checkpoint that was saved whole")
     only = {name: "b" if name in absent["a"] else "a" for name in (absent["a"] | absent["b"]) - layer}
     return Live(model, tokenizer_of(a), tensors, layer, weights, only)
 
@@ -113,6 +110,13 @@ def tokenizer_of(checkpoint: Checkpoint):
         return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, KeyError, OSError, RuntimeError, AttributeError, TypeError) as error:
         raise McoreError(f"The tokenizer in {checkpoint.folder} cannot be opened ({_first_line(error)}).") from None
+
+
+def check_finite(checkpoint: Checkpoint, field: str) -> None:
+    """Raise a ``QuestionError`` that names the first tensor with a number that is none."""
+    weights = WeightSet({name: Place(stored.file, name) for name, stored in checkpoint.tensors.items()})
+    if broken := weights.first_not_finite():
+        raise QuestionError(field, f"the tensor {broken} holds NaN or infinity", "use a checkpoint that was saved whole")
 
 
 def tensors_of(model: PreTrainedModel) -> dict[str, torch.Tensor]:
@@ -181,10 +185,9 @@ def new_model(base: Checkpoint, labels: Sequence[str], seed: int, store: Store, 
             model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
         raise QuestionError(f"{field}.base", f"transformers has no sequence classifier for it ({_first_line(error)})", "choose another base") from None
+    check_finite(base, f"{field}.base")
     tensors = tensors_of(model)
     weights = weights_of(base, model, store, f"{field}.base")
-    if broken := weights.first_not_finite():
-        raise QuestionError(f"{field}.base", f"the tensor {broken} holds NaN or infinity", "use a checkpoint that was saved whole")
     fresh = output_layer(model) if base.labels != tuple(labels) else frozenset()
     with torch.no_grad():
         blend({name: t for name, t in tensors.items() if name in weights.names and name not in fresh}, [weights], [1.0])

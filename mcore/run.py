@@ -24,7 +24,7 @@ from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
 from mcore.finetune import finetune
 from mcore.labels import by_data
-from mcore.live import Live, open_live, orders_joined
+from mcore.live import Live, check_finite, open_live, orders_joined
 from mcore.paths import coefficients
 from mcore.plan import Orders, Point
 from mcore.progress import Progress
@@ -50,6 +50,9 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False) -> Ite
     yield from progress.announce()
     # Asked again: reading what is there has dropped what was damaged.
     if progress.pending() or store.get(distance_key(resolved)) is None:
+        for end in (resolved.a, resolved.b):
+            if end.recipe is None:
+                check_finite(end.source, end.side)  # before anything is trained
         checkpoints = {}
         for end in (resolved.a, resolved.b):
             yield from _trained(end, progress, store, stop)
