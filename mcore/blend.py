@@ -245,9 +245,10 @@ def distance(a: WeightSet, b: WeightSet, names: Collection[str]) -> dict[str, Ap
             raise McoreError(f"{name} has shape {list(a.stored[name].shape)} in A and {list(b.stored[name].shape)} in B.")
         sums = torch.zeros(4, dtype=torch.float64)
         for left, right in zip(a.pieces(name), b.pieces(name), strict=True):
-            x, y = left.double(), right.double()
-            gap = x - y
-            sums += torch.stack([gap @ gap, x @ y, x @ x, y @ y])
+            for narrow_left, narrow_right in zip(left.split(PIECE // 16), right.split(PIECE // 16), strict=True):
+                x, y = narrow_left.double(), narrow_right.double()
+                gap = x - y
+                sums += torch.stack([gap @ gap, x @ y, x @ x, y @ y])
         apart[name] = Apart(*sums.tolist(), count=a.stored[name].count)
     return apart
 

@@ -11,15 +11,18 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mcore.checkpoints import BUILTIN, file_digest
 from mcore.errors import QuestionError
 from mcore.question import Task
+
+if TYPE_CHECKING:  # 50 MB that the built-in tasks do without
+    import pandas as pd
 
 SPLITS = ("train", "validation", "test")
 LABEL_NAMES = ("label", "labels", "class", "target", "category", "y")
@@ -130,18 +133,17 @@ def _open(task: Task, field: str) -> Table:
 @lru_cache(maxsize=16)
 def _builtin(name: str) -> Table:
     declared = declarations()[name]
-    frames = []
-    for split in SPLITS:
-        parts = [pd.read_parquet(BUILTIN / "tasks" / p / f"{split}.parquet") for p in declared["parts"]]
-        frame = pd.concat(parts, ignore_index=True)
-        frames.append(frame.assign(split=split, id=np.arange(len(frame))))
-    whole = pd.concat(frames, ignore_index=True)
+    tables = {
+        split: pa.concat_tables([pq.read_table(BUILTIN / "tasks" / part / f"{split}.parquet") for part in declared["parts"]])
+        for split in SPLITS
+    }
+    whole = pa.concat_tables(tables.values())
     return Table(
-        texts=whole["text"].tolist(),
-        labels=whole["label"].to_numpy(np.int64),
+        texts=whole["text"].to_pylist(),
+        labels=whole["label"].to_numpy().astype(np.int64),
         names=tuple(declared["labels"]),
-        ids=whole["id"].to_numpy(),
-        splits=whole["split"].to_numpy(object),
+        ids=np.concatenate([np.arange(len(table)) for table in tables.values()]),
+        splits=np.concatenate([np.full(len(table), split, object) for split, table in tables.items()]),
         text=["text"],
         label="label",
     )
@@ -176,6 +178,8 @@ def _local(path: str, digest: str, columns: tuple[str, ...], label: str | None, 
 
 def _read(path: Path, field: str) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """The file as a frame, and the class names that a parquet file written by `datasets` carries."""
+    import pandas as pd
+
     try:
         if path.suffix in (".csv", ".tsv"):
             separator = "\t" if path.suffix == ".tsv" else ","
@@ -227,6 +231,8 @@ def _classes(column: pd.Series, names: list[str] | None, field: str) -> tuple[tu
     missing = column.isna() | (column.astype(str).str.strip() == "")
     if missing.any():
         raise QuestionError(field, f"row {int(np.argmax(missing))} has no label", "fill it or leave the row out")
+    import pandas as pd
+
     numbers = pd.to_numeric(column.astype(str), errors="coerce")
     whole = numbers.notna().all() and (numbers % 1 == 0).all()
     if numbers.notna().all() and not whole:
