@@ -2,7 +2,8 @@
 
 A wrong label order reads as a bad model, so the order is never guessed: it is named by a
 person, found from equal names, or is the assignment of outputs to labels that agrees best with
-labelled rows; in this last case its agreement is shown.
+labelled rows; in this last case its agreement is shown. Rows that do not tell leave the outputs in
+their own order, and the result says so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mcore.checkpoints import named
 
-CLOSE = 0.05  # two assignments whose agreements are nearer than this leave the order open
+CLOSE = 0.05  # two assignments whose agreements are nearer than this leave the order open; so does chance (2 √rows)
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Order:
 
 
 def plain(name: str) -> str:
-    """A label's name for comparison: lower case, words parted by one space."""
-    return re.sub(r"[\s_\-]+", " ", name).strip().lower()
+    """A label's name for comparison: lower case, words parted by one space; LABEL_2 is the label 2."""
+    return re.sub(r"^label (?=\d+$)", "", re.sub(r"[\s_\-]+", " ", name).strip().lower())
 
 
 def by_names(outputs: tuple[str, ...], task: tuple[str, ...], source: str = "names") -> Order | None:
@@ -61,7 +62,8 @@ def by_data(logits: np.ndarray, labels: np.ndarray, classes: int) -> Order:
     """The assignment of outputs to labels that agrees with most rows.
 
     logits: [examples, outputs]; labels: [examples] in 0 … classes − 1. ``ambiguous`` where some other
-    assignment agrees with nearly as many rows. Source: Hungarian assignment on the confusion counts.
+    assignment agrees with nearly as many rows: then output ``i`` is read as label ``i``. Source: Hungarian
+    assignment on the confusion counts.
     """
     counts = np.zeros((classes, logits.shape[1]))
     np.add.at(counts, (labels, logits.argmax(axis=1)), 1)
@@ -73,4 +75,7 @@ def by_data(logits: np.ndarray, labels: np.ndarray, classes: int) -> Order:
         without[row, column] = -len(labels) - 1
         other_rows, other_columns = linear_sum_assignment(-without)
         runner_up = max(runner_up, counts[other_rows, other_columns].sum() if (other_columns != columns).any() else 0.0)
-    return Order(tuple(int(c) for c in columns), "data", float(best / len(labels)), bool(best - runner_up < CLOSE * len(labels)))
+    if best - runner_up < max(CLOSE * len(labels), 2 * len(labels) ** 0.5):
+        own = np.arange(classes)
+        return Order(tuple(own.tolist()), "data", float(counts[own, own].sum() / len(labels)), ambiguous=True)
+    return Order(tuple(columns.tolist()), "data", float(best / len(labels)))

@@ -48,7 +48,7 @@ def duration(seconds: float) -> str:
 
 def size(count: float) -> str:
     """Bytes in decimal units, three digits: ``17.4 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
+    for unit in ("B", "kB", "MB", "GB"):  # noqa: B007 (used below)
         if count < 999.5:
             break
         count /= 1000

@@ -17,7 +17,7 @@ from hypothesis import settings
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from mcore.threads import share_the_cores
+from mcore.threads import share_the_cores  # noqa: E402 (the path is set above)
 
 share_the_cores()  # as the worker does: the browser tests run beside it
 

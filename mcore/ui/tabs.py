@@ -252,7 +252,7 @@ def _label_order(task: Mapping) -> None:
             )
         )
         if told["ambiguous"]:
-            show(text("Another order agrees nearly as well: name the labels yourself under More.", "note"))
+            show(text("The rows do not tell the order, so the outputs are read in their own: name the labels under More if that is wrong.", "note"))
 
 
 def notice_of_order(task: Mapping) -> str:
