@@ -104,6 +104,14 @@ def test_a_click_on_home_puts_the_first_experiment_in_the_queue(store: Store, jo
     assert jobs.latest(resolve(presets.first_question()).fingerprint)
 
 
+def test_home_tells_what_is_kept_and_deletes_it(store: Store) -> None:
+    carry_out(question(), store)
+    app = page(file="app.py")
+    assert "of at most" in words(app) and store.size() > 0
+    app.button(key="clear-store").click().run()
+    assert not app.exception and store.size() == 0
+
+
 def test_compare_opens_with_the_first_question_and_writes_it_into_the_address(store: Store) -> None:
     app = page()
     assert app.query_params["q"] in (pack(presets.first_question()), [pack(presets.first_question())])

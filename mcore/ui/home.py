@@ -13,6 +13,7 @@ from mcore.ui import address, engine
 from mcore.ui.answer import answer, shipped
 from mcore.ui.engine import Standing
 from mcore.ui.html import rich, show, text
+from mcore.ui.keeping import keeping
 
 COMPARE = "pages/1_Compare.py"
 SAID = (
@@ -50,6 +51,7 @@ def home() -> None:
     st.page_link(
         COMPARE, label="Compare two models", query_params=address.query(question), icon=":material/arrow_forward:"
     )
+    keeping()
 
 
 def _told(question: Experiment) -> str:
