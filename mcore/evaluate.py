@@ -9,17 +9,14 @@ stands before and after the blocks. It is known by the weights alone, so a blend
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
-from threading import Event
 
 import numpy as np
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from mcore.batches import Batch, Batches
+from mcore.batches import Batches
 from mcore.errors import Cancelled
 
 LINEAR = (torch.nn.Linear, Conv1D)
@@ -71,53 +68,28 @@ def logits(
     """float32 logits [rows, classes] in the original order of the rows.
 
     ``on_batch`` is told tokens computed and tokens in all. Raises ``Cancelled`` when ``stop()`` is true between batches.
-
-    A processor works on two batches at once, all cores on each: what the cores would wait for in one (a short
-    operation, the slowest core, Python) the other fills. The kernels and so the numbers are those of one at a time.
     """
     where = next(model.parameters()).device
-    waiting, answers = iter(batches), []
-    of = sum(batch.size for batch in batches)
-    leaving = Event()
-    run = partial(_answer, model, where, inspect.signature(model.forward).parameters)
-
-    def tell() -> None:
-        if on_batch and answers:
-            on_batch(sum(batch.size for batch, _ in answers), of)
-
-    def between() -> None:
-        if stop():
-            raise Cancelled
-        tell()
-
-    with _unpadded(model, batches):
-        threads = torch.get_num_threads()
-        if where.type != "cpu" or threads == 1 or len(batches) < 2:
-            run(waiting, answers, between)
-        else:
-            with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as beside:
-                other = beside.submit(run, waiting, answers, leaving.is_set)
-                try:
-                    run(waiting, answers, between)
-                    other.result()
-                finally:
-                    leaving.set()
-            tell()
-    if not answers:
-        return np.zeros((0, model.config.num_labels), dtype=np.float32)
-    together = torch.cat([answer for _, answer in answers]).cpu()
-    ordered = torch.empty_like(together)
-    ordered[[row for batch, _ in answers for row in batch.rows]] = together
-    return ordered.numpy()
-
-
-def _answer(model, where: torch.device, known: Collection[str], waiting: Iterator[Batch], answers: list, leave) -> None:
-    """Takes one batch after the other from ``waiting`` and adds it and its logits, until none is left or ``leave()``."""
+    known = inspect.signature(model.forward).parameters
     fixed = {"use_cache": False} if "use_cache" in known else {}
-    with torch.inference_mode(), _precision(model, where):
-        while not leave() and (batch := next(waiting, None)):
+    done, of = 0, sum(batch.size for batch in batches)
+    found, order = [], []
+    with torch.inference_mode(), _precision(model, where), _unpadded(model, batches):
+        for batch in batches:
+            if stop():
+                raise Cancelled
             inputs = {name: value.to(where) for name, value in batch.inputs.items() if name in known}
-            answers.append((batch, model(**inputs, **fixed).logits.float()))
+            found.append(model(**inputs, **fixed).logits.float())
+            order.extend(batch.rows)
+            done += batch.size
+            if on_batch:
+                on_batch(done, of)
+        if not found:
+            return np.zeros((0, model.config.num_labels), dtype=np.float32)
+        together = torch.cat(found).cpu()
+        ordered = torch.empty_like(together)
+        ordered[order] = together
+        return ordered.numpy()
 
 
 def _own_linear(model: torch.nn.Module) -> list[torch.nn.Module]:

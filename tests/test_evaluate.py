@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -97,30 +95,13 @@ def two_threads():
 
 
 @pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
-def test_two_batches_at_once_give_the_numbers_of_one_at_a_time(saved, family, two_threads):
+def test_every_family_gives_the_untouched_numbers_on_two_threads_too(saved, family, two_threads):
     model = opened(saved(family, 1))
     batches = cut_for(model, family)
     told = []
     found = logits(model, batches, on_batch=lambda done, of: told.append(done / of))
     assert np.array_equal(found, untouched(model, batches))
     assert told == sorted(told) and told[-1] == 1
-
-
-def test_what_goes_wrong_beside_is_raised(saved, two_threads):
-    model = opened(saved("bert", 1))
-    batches = cut_for(model, "bert")
-    main = threading.get_ident()
-
-    def broken(layer, inputs):
-        if threading.get_ident() != main:
-            raise RuntimeError("out of memory")
-        time.sleep(0.05)  # so that the other thread is sure to get a batch
-
-    model.register_forward_pre_hook(broken)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        logits(model, batches)
-    with pytest.raises(Cancelled):
-        logits(model, batches, stop=lambda: True)
 
 
 def test_stop_raises_cancelled_between_batches(saved):
