@@ -8,6 +8,7 @@ Exit 1 where the outputs disagree. Other work on the machine shows in the figure
 
 from __future__ import annotations
 
+import csv
 import json
 import resource
 import subprocess
@@ -19,12 +20,13 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from mcore.batches import make_batches
-from mcore.blend import Place, WeightSet, blend
+from mcore.checkpoints import look_at
 from mcore.evaluate import has_bfloat16, logits, prepare
+from mcore.live import open_live
+from mcore.store import Store
 
 TS = (0.0, 0.35, 1.0)
 TURNS = 2
@@ -36,17 +38,16 @@ MB = 1e6
 class Engine:
     """A path between two folders in mcore's way; ``points`` yields logits [rows, labels] for one t after the other."""
 
-    def __init__(self, a: Path, b: Path, texts: Sequence[str], precision: str):
-        self.model = AutoModelForSequenceClassification.from_pretrained(a, dtype=torch.float32)
-        prepare(self.model, precision, torch.device("cpu"))
-        self.live = dict(self.model.named_parameters())
-        self.ends = [WeightSet({name: Place(end / "model.safetensors", name) for name in self.live}) for end in (a, b)]
-        self.batches = make_batches(AutoTokenizer.from_pretrained(a), texts, MAX_LENGTH, self.model.config.pad_token_id)
+    def __init__(self, a: Path, b: Path, texts: Sequence[str], precision: str, store: Store):
+        self.live = open_live(look_at(a, f"local:{a}", "a"), look_at(b, f"local:{b}", "b"), "a", store)
+        prepare(self.live.model, precision, torch.device("cpu"))
+        self.batches = make_batches(self.live.tokenizer, texts, MAX_LENGTH, self.live.model.config.pad_token_id)
 
     def points(self, ts: Sequence[float]) -> Iterator[torch.Tensor]:
         for t in ts:
-            blend(self.live, self.ends, (1 - t, t))
-            yield torch.from_numpy(logits(self.model, self.batches))
+            self.live.place_body((1 - t, t))
+            self.live.place_head((1 - t, t), "both")
+            yield torch.from_numpy(logits(self.live.model, self.batches))
 
 
 def peak() -> float:
@@ -69,10 +70,17 @@ def measured(runner, labels: torch.Tensor) -> tuple[list[float], list[float]]:
     return seconds, losses
 
 
-def peak_alone(a: Path, b: Path, rows: Path, precision: str) -> float:
-    """The peak of a run of the path in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.engine", "--path", str(a), str(b), str(rows), precision]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+def peak_of_run(material, folder: Path, precision: str) -> float:
+    """The peak of the whole of ``python -m mcore run`` on the path, in a fresh process and a new store."""
+    rows, question = folder / "rows.csv", folder / "question.json"
+    with open(rows, "w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *zip(material.texts, material.labels, strict=True)])
+    ends = {"a": f"local:{material.a}", "b": f"local:{material.b}"}
+    asked = {"version": 1, **ends, "tasks": [{"task": f"local:{rows}"}], "points": list(TS), "precision": precision}
+    question.write_text(json.dumps(asked))
+    with tempfile.TemporaryDirectory() as store:
+        command = [sys.executable, "-m", "benchmarks.engine", "--run", str(question), store]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def compare(name: str, source: Path, folder: Path) -> bool:
@@ -82,12 +90,11 @@ def compare(name: str, source: Path, folder: Path) -> bool:
     from benchmarks.rate import Products
 
     material = make(name, source, folder)
-    rows = folder / "rows.json"
-    rows.write_text(json.dumps(material.texts))
+    store = Store(folder / "store")
     labels = torch.tensor(material.labels)
     runners = {"plain": Plain(material)}
     for precision in ("float32", "bfloat16") if has_bfloat16() else ("float32",):
-        runners[precision] = Engine(material.a, material.b, material.texts, precision)
+        runners[precision] = Engine(material.a, material.b, material.texts, precision, store)
     products = Products(runners["plain"].model)
     for runner in runners.values():  # what is done once: kernels made, pages read
         next(runner.points(TS[1:2]))
@@ -120,21 +127,22 @@ def compare(name: str, source: Path, folder: Path) -> bool:
         if which != "plain":
             apart = max(abs(x - y) for x, y in zip(losses[which], losses["plain"], strict=True))
             agree &= apart <= AGREE[which]
-            used = peak_alone(material.a, material.b, rows, which)
+            used = peak_of_run(material, folder, which)
             line += f"{apart:17.1e}{used / MB:9.0f}{most / MB:9.0f}"
         print(line, flush=True)
     return agree
 
 
 def main(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["--run"]:
+        from mcore.cli import main as command_line
+
+        _, question, store = arguments
+        status = command_line(["run", question, "--store", store, "--out", f"{question}.result"])
+        print(peak())
+        return status
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    if arguments[:1] == ["--path"]:
-        a, b, rows, precision = arguments[1:]
-        for _ in Engine(Path(a), Path(b), json.loads(Path(rows).read_text()), precision).points(TS):
-            pass
-        print(peak())
-        return 0
     from benchmarks.material import sources
 
     known = sources()

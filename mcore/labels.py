@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from mcore.checkpoints import named
 
@@ -65,6 +64,8 @@ def by_data(logits: np.ndarray, labels: np.ndarray, classes: int) -> Order:
     assignment agrees with nearly as many rows: then output ``i`` is read as label ``i``. Source: Hungarian
     assignment on the confusion counts.
     """
+    from scipy.optimize import linear_sum_assignment  # 40 MB that names do without
+
     counts = np.zeros((classes, logits.shape[1]))
     np.add.at(counts, (labels, logits.argmax(axis=1)), 1)
     rows, columns = linear_sum_assignment(-counts)

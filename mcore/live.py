@@ -78,6 +78,8 @@ def open_live(a: Checkpoint, b: Checkpoint, owner: str, store: Store) -> Live:
     """
     model, _ = load(b if owner == "b" else a, owner)
     tensors = tensors_of(model)
+    for tensor in tensors.values():  # every one is written before it is read; as loaded they hold on to the file's pages
+        tensor.data = torch.empty_like(tensor)
     layer = output_layer(model)
     sides = {"a": a, "b": b}
     weights = {side: weights_of(checkpoint, model, store, side) for side, checkpoint in sides.items()}

@@ -11,22 +11,17 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mcore.checkpoints import BUILTIN, file_digest
+from mcore.columns import MOST_FILE_BYTES, ClassNames, Columns, blank, read
 from mcore.errors import QuestionError
 from mcore.question import Task
 
-if TYPE_CHECKING:  # 50 MB that the built-in tasks do without
-    import pandas as pd
-
 SPLITS = ("train", "validation", "test")
 LABEL_NAMES = ("label", "labels", "class", "target", "category", "y")
-MOST_FILE_BYTES, MOST_LABELS = 512 * 2**20, 200
+MOST_LABELS = 200
 NOT_TEXT = ("split", "id", "idx", "index", "row")
 
 
@@ -133,119 +128,108 @@ def _open(task: Task, field: str) -> Table:
 @lru_cache(maxsize=16)
 def _builtin(name: str) -> Table:
     declared = declarations()[name]
-    tables = {
-        split: pa.concat_tables([pq.read_table(BUILTIN / "tasks" / part / f"{split}.parquet") for part in declared["parts"]])
-        for split in SPLITS
-    }
-    whole = pa.concat_tables(tables.values())
+    files = {split: [read(BUILTIN / "tasks" / part / f"{split}.parquet")[0] for part in declared["parts"]] for split in SPLITS}
+    sizes = {split: sum(len(columns["text"]) for columns in of_split) for split, of_split in files.items()}
+    whole = [columns for of_split in files.values() for columns in of_split]
     return Table(
-        texts=whole["text"].to_pylist(),
-        labels=whole["label"].to_numpy().astype(np.int64),
+        texts=[text for columns in whole for text in columns["text"]],
+        labels=np.array([label for columns in whole for label in columns["label"]], np.int64),
         names=tuple(declared["labels"]),
-        ids=np.concatenate([np.arange(len(table)) for table in tables.values()]),
-        splits=np.concatenate([np.full(len(table), split, object) for split, table in tables.items()]),
+        ids=np.concatenate([np.arange(size) for size in sizes.values()]),
+        splits=np.concatenate([np.full(size, split, object) for split, size in sizes.items()]),
         text=["text"],
         label="label",
     )
 
 
 @lru_cache(maxsize=8)
-def _local(path: str, digest: str, columns: tuple[str, ...], label: str | None, field: str) -> Table:
-    frame, given_names = _read(Path(path), field)
-    if not len(frame):
+def _local(path: str, digest: str, asked: tuple[str, ...], label: str | None, field: str) -> Table:
+    columns, given_names = _read(Path(path), field)
+    rows = len(next(iter(columns.values()), ()))
+    if not rows:
         raise QuestionError(f"{field}.task", f"{Path(path).name} holds no rows", "give a file with labelled texts")
-    label = label or _label_column(frame, columns, field)
-    text = list(columns) or _text_columns(frame, label, field)
+    label = label or _label_column(columns, asked, field)
+    text = list(asked) or _text_columns(columns, label, field)
     for key, name in [("label", label), *[("text", name) for name in text]]:
-        if name not in frame:
-            raise QuestionError(f"{field}.{key}", f"there is no column {name!r}", f"use one of: {', '.join(map(str, frame.columns))}")
+        if name not in columns:
+            raise QuestionError(f"{field}.{key}", f"there is no column {name!r}", f"use one of: {', '.join(columns)}")
     for name in text:
-        empty = frame[name].isna() | (frame[name].astype(str).str.strip() == "")
-        if empty.any():
-            raise QuestionError(f"{field}.text", f"row {int(np.argmax(empty))} has no {name}", "fill it or leave the row out")
-    names, labels = _classes(frame[label], given_names.get(label), f"{field}.label")
-    texts = [frame[name].astype(str).tolist() for name in text]
+        if (empty := _first_blank(columns[name])) is not None:
+            raise QuestionError(f"{field}.text", f"row {empty} has no {name}", "fill it or leave the row out")
+    names, labels = _classes(label, columns[label], given_names.get(label), f"{field}.label")
+    texts = [list(map(str, columns[name])) for name in text]
     return Table(
         texts=texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)),
         labels=labels,
         names=names,
-        ids=np.arange(len(frame)),
-        splits=frame["split"].astype(str).to_numpy(object) if "split" in frame and "split" not in (label, *text) else None,
+        ids=np.arange(rows),
+        splits=np.array(list(map(str, columns["split"])), object) if "split" in columns and "split" not in (label, *text) else None,
         text=text,
         label=label,
     )
 
 
-def _read(path: Path, field: str) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """The file as a frame, and the class names that a parquet file written by `datasets` carries."""
-    import pandas as pd
-
+def _read(path: Path, field: str) -> tuple[Columns, ClassNames]:
     try:
-        if path.suffix in (".csv", ".tsv"):
-            separator = "\t" if path.suffix == ".tsv" else ","
-            return pd.read_csv(path, dtype=str, keep_default_na=False, sep=separator), {}
-        if path.suffix in (".jsonl", ".ndjson", ".json"):
-            return pd.read_json(path, lines=path.suffix != ".json", dtype=False, convert_dates=False), {}
-        if path.suffix == ".parquet":
-            table = pq.read_table(path)
-            return table.to_pandas(), _feature_names(table.schema)
-    except (ValueError, OSError, pa.ArrowException) as error:
+        return read(path)
+    except (ValueError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise QuestionError(f"{field}.task", f"{path.name} cannot be read ({first})", "save it again as csv, jsonl or parquet") from None
-    raise QuestionError(f"{field}.task", f"{path.name} is no csv, jsonl or parquet file", "save it as one of these")
 
 
-def _feature_names(schema: pa.Schema) -> dict[str, list[str]]:
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {key: list(map(str, f["names"])) for key, f in features.items() if isinstance(f, dict) and "names" in f}
-    except (KeyError, ValueError, TypeError):
-        return {}
-
-
-def _label_column(frame: pd.DataFrame, text: tuple[str, ...], field: str) -> str:
-    lowered = {str(name).lower(): name for name in frame.columns}
+def _label_column(columns: Columns, text: tuple[str, ...], field: str) -> str:
+    lowered = {name.lower(): name for name in columns}
     found = [lowered[name] for name in LABEL_NAMES if name in lowered]
     if found:
         return found[0]
-    few = [n for n in frame.columns if n not in text and str(n).lower() not in NOT_TEXT and frame[n].astype(str).nunique() <= min(20, len(frame) // 2)]
+    others = {name: values for name, values in columns.items() if name not in text and name.lower() not in NOT_TEXT}
+    few = [name for name, values in others.items() if len(set(map(str, values))) <= min(20, len(values) // 2)]
     if len(few) == 1:
         return few[0]
-    raise QuestionError(f"{field}.label", "it is not clear which column is the label", f"name one of: {', '.join(map(str, frame.columns))}")
+    raise QuestionError(f"{field}.label", "it is not clear which column is the label", f"name one of: {', '.join(columns)}")
 
 
-def _text_columns(frame: pd.DataFrame, label: str, field: str) -> list[str]:
+def _text_columns(columns: Columns, label: str, field: str) -> list[str]:
     texts = [
         name
-        for name in frame.columns
-        if name != label and str(name).lower() not in NOT_TEXT and frame[name].map(lambda value: isinstance(value, str)).mean() > 0.5
+        for name, values in columns.items()
+        if name != label and name.lower() not in NOT_TEXT and sum(isinstance(value, str) for value in values) > 0.5 * len(values)
     ]
     if 1 <= len(texts) <= 2:
         return texts
-    raise QuestionError(
-        f"{field}.text", f"{len(texts)} columns could be the text", f"name one or two of: {', '.join(map(str, frame.columns))}"
-    )
+    raise QuestionError(f"{field}.text", f"{len(texts)} columns could be the text", f"name one or two of: {', '.join(columns)}")
 
 
-def _classes(column: pd.Series, names: list[str] | None, field: str) -> tuple[tuple[str, ...], np.ndarray]:
-    missing = column.isna() | (column.astype(str).str.strip() == "")
-    if missing.any():
-        raise QuestionError(field, f"row {int(np.argmax(missing))} has no label", "fill it or leave the row out")
-    import pandas as pd
-
-    numbers = pd.to_numeric(column.astype(str), errors="coerce")
-    whole = numbers.notna().all() and (numbers % 1 == 0).all()
-    if numbers.notna().all() and not whole:
-        raise QuestionError(field, f"the column {column.name!r} holds numbers that are no classes", "name a column with a few classes")
-    values = numbers.astype(np.int64) if whole else column.astype(str).str.strip()
-    if names and whole and values.between(0, len(names) - 1).all():
-        return tuple(names), values.to_numpy(np.int64)
-    known = sorted(values.unique())
+def _classes(column: str, values: list, names: list[str] | None, field: str) -> tuple[tuple[str, ...], np.ndarray]:
+    if (missing := _first_blank(values)) is not None:
+        raise QuestionError(field, f"row {missing} has no label", "fill it or leave the row out")
+    values = [str(value).strip() for value in values]
+    numbers = [_number(value) for value in values]
+    if None not in numbers:
+        if any(number % 1 != 0 for number in numbers):
+            raise QuestionError(field, f"the column {column!r} holds numbers that are no classes", "name a column with a few classes")
+        values = list(map(int, numbers))
+        if names and 0 <= min(values) and max(values) < len(names):
+            return tuple(names), np.array(values, np.int64)
+    known = sorted(set(values))
     if len(known) < 2:
         raise QuestionError(field, f"all rows have the label {str(known[0])!r}", "give data with at least two classes")
     if len(known) > MOST_LABELS:
-        raise QuestionError(field, f"the column {column.name!r} has {len(known)} values", f"name a column with at most {MOST_LABELS} classes")
-    return tuple(map(str, known)), values.map({value: i for i, value in enumerate(known)}).to_numpy(np.int64)
+        raise QuestionError(field, f"the column {column!r} has {len(known)} values", f"name a column with at most {MOST_LABELS} classes")
+    places = {value: i for i, value in enumerate(known)}
+    return tuple(map(str, known)), np.array([places[value] for value in values], np.int64)
+
+
+def _first_blank(values: list) -> int | None:
+    return next((i for i, value in enumerate(values) if blank(value)), None)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return None if number != number or "_" in text else number
 
 
 def _split(task: Task, table: Table, field: str, role: str) -> tuple[str, np.ndarray]:
