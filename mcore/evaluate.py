@@ -17,7 +17,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from mcore.batches import Batches
-from mcore.errors import Cancelled
+from mcore.errors import Cancelled, QuestionError
 
 LINEAR = (torch.nn.Linear, Conv1D)
 BLOCKS = torch.nn.ModuleList  # what a model repeats is kept in one of these
@@ -43,13 +43,20 @@ def has_bfloat16() -> bool:
     return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
+def check_precision(precision: str) -> None:
+    """Raise a ``QuestionError`` where this machine cannot compute in ``precision``."""
+    if precision == "bfloat16" and not has_bfloat16():
+        raise QuestionError("precision", "this processor has no bfloat16 products", "use float32")
+
+
 def prepare(model: torch.nn.Module, precision: str = "float32", where: torch.device | None = None) -> None:
     """Puts a model in evaluation mode on its device, ready for ``precision``: "float32" or "bfloat16".
 
-    Where the machine has no bfloat16 (see ``has_bfloat16``) the model stays in float32, which is the closer answer.
+    Raises ``QuestionError`` where this machine does not have it.
     """
+    check_precision(precision)
     model.eval().requires_grad_(False).to(where or device())
-    if precision == "bfloat16" and has_bfloat16():
+    if precision == "bfloat16":
         linear = _own_linear(model)
         inner = {id(layer) for blocks in model.modules() if isinstance(blocks, BLOCKS) for layer in blocks.modules()}
         for layer in linear:

@@ -157,13 +157,10 @@ def _task(task: Task, field: str, role: str, model: Checkpoint) -> ResolvedTask:
 
 def _validation(training: ResolvedTask, field: str) -> ResolvedTask | None:
     """Rows to watch a recipe on: the split "validation" where training is on "train", else none."""
-    if training.task.split != "train":
-        return None
-    held_out = training.task.model_copy(update={"split": "validation", "limit": VALIDATION_ROWS, "sample_seed": 0})
-    try:
-        named_task, rows = tasks.open_task(held_out, field, "evaluate")
-    except QuestionError:
+    if training.task.split != "train" or not tasks.has_rows(training.task, "validation", field):
         return None  # data without such a split are trained on unwatched
+    held_out = training.task.model_copy(update={"split": "validation", "limit": VALIDATION_ROWS, "sample_seed": 0})
+    named_task, rows = tasks.open_task(held_out, field, "evaluate")
     return ResolvedTask(named_task, rows, training.max_length)
 
 

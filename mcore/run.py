@@ -18,8 +18,8 @@ from mcore.batches import Batches, make_batches
 from mcore.blend import distance
 from mcore.checkpoints import Checkpoint, look_at
 from mcore.distances import distance_key, summed
-from mcore.errors import Cancelled, McoreError, QuestionError
-from mcore.evaluate import has_bfloat16, logits, prepare
+from mcore.errors import Cancelled, McoreError
+from mcore.evaluate import check_precision, logits, prepare
 from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
 from mcore.finetune import finetune
@@ -42,8 +42,7 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False) -> Ite
     """
     began = time.monotonic()
     resolved = resolve(experiment)
-    if experiment.precision == "bfloat16" and not has_bfloat16():
-        raise QuestionError("precision", "this processor has no bfloat16 products", "use float32")
+    check_precision(experiment.precision)
     progress = Progress(resolved, store)
     yield ResolvedEvent(resolved.fingerprint, len(progress.points), len(progress.points) - len(progress.pending()))
     store.put(resolved.fingerprint, canonical(as_written(experiment)).encode(), "experiment")

@@ -80,6 +80,13 @@ def open_task(task: Task, field: str, role: str) -> tuple[Task, Rows]:
     return named, rows
 
 
+def has_rows(task: Task, split: str, field: str) -> bool:
+    """Whether the data of ``task`` has rows in this split."""
+    table = _open(task, field)
+    known = SPLITS if table.splits is None else set(table.splits)
+    return split in known and len(_split(task.model_copy(update={"split": split}), table, field, "evaluate")[1]) > 0
+
+
 def sample(places: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
     """``limit`` of the places, chosen by the seed, rising. A smaller sample is part of a larger one of that seed."""
     if limit is None or limit >= len(places):
@@ -209,7 +216,7 @@ def _classes(column: str, values: list, names: list[str] | None, field: str) -> 
         if any(number % 1 != 0 for number in numbers):
             raise QuestionError(field, f"the column {column!r} holds numbers that are no classes", "name a column with a few classes")
         values = list(map(int, numbers))
-        if names and 0 <= min(values) and max(values) < len(names):
+        if names and min(values) >= 0 and max(values) < len(names):
             return tuple(names), np.array(values, np.int64)
     known = sorted(set(values))
     if len(known) < 2:

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from mcore.batches import make_batches
 from mcore.blend import Place, WeightSet, blend
-from mcore.errors import Cancelled
+from mcore.errors import Cancelled, QuestionError
 from mcore.evaluate import has_bfloat16, logits, prepare
 
 TEXTS = [tiny.sentence(seed) for seed in range(60)]
@@ -161,11 +161,10 @@ def test_bfloat16_leaves_a_weight_that_an_embedding_shares(saved):
     assert model.get_input_embeddings().weight.dtype is torch.float32
 
 
-def test_without_bfloat16_the_model_stays_in_float32(saved, monkeypatch):
+def test_without_bfloat16_it_is_refused_not_emulated(saved, monkeypatch):
     monkeypatch.setattr("mcore.evaluate.has_bfloat16", lambda: False)
-    model = opened(saved("bert", 1))
-    prepare(model, "bfloat16")
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    with pytest.raises(QuestionError, match="^precision: .*use float32"):
+        prepare(opened(saved("bert", 1)), "bfloat16")
 
 
 def test_weights_half_as_wide_on_disk_give_the_model_that_transformers_loads(saved, tmp_path):
