@@ -42,7 +42,7 @@ def write(experiment: Experiment) -> None:
     packed = pack(experiment)
     if packed in (st.session_state.get(KNOWN), st.session_state.get(HELD)):
         return
-    st.query_params.from_dict({"v": VERSION, "q": packed})
+    st.query_params.update({"v": VERSION, "q": packed})  # what else a page keeps there stays
     st.session_state.update({KNOWN: packed, HELD: None, WRONG: None})
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 TITLE = "Mode Connectivity Explorer"
-PAGES = (("app.py", "Home"), ("pages/1_Compare.py", "Compare"))
+PAGES = (
+    ("app.py", "Home"),
+    ("pages/1_Compare.py", "Compare"),
+    ("pages/2_Fine-tune.py", "Fine-tune"),
+    ("pages/3_Knowledge.py", "Knowledge"),
+    ("pages/7_Library.py", "Library"),
+)
 ABOUT = "**Mode Connectivity Explorer**: loss and task knowledge along paths between fine-tuned language models."
 
 COLOURS = {

@@ -1,0 +1,9 @@
+"""Which examples are mastered, forgotten and learned along the path."""
+
+from mcore.ui.guard import guarded
+from mcore.ui.knowledge import knowledge
+from mcore.ui.theme import set_up
+
+set_up("Knowledge", "Knowledge")
+with guarded():
+    knowledge()
