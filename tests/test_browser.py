@@ -5,79 +5,21 @@ The first tests build on one another: what the first one computes, the next ones
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from app_in_browser import CHART, SHOTS
 from browser_fixtures import RECIPE, question
 
 from mcore.link import link
 from mcore.presets import first_question
 
 pytest.importorskip("playwright")
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-HOME = Path(__file__).resolve().parent.parent
-SHOTS = HOME / ".shots"
-CHART = '[data-testid="stVegaLiteChart"]'
 WHOLE_RUN = 240_000  # ms for two trainings and their path, on a machine that is busy with other things
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
-    """The distribution's chromium. Where a missing one must not go unnoticed (CI) it fails, else it skips."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("There is no chromium on the PATH.")
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    return browser_type_launch_args | {"executable_path": found, "args": root}
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An app of its own on a free port, with a store of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("app")
-    options = ["--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true"]
-    with open(folder / "app.log", "wb") as log:
-        app = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", *options],
-            cwd=HOME, stdout=log, stderr=log, env=os.environ | {"MCORE_STORE": str(folder / "store")},
-        )  # fmt: skip
-        try:
-            wait_for(f"http://127.0.0.1:{port}/_stcore/health")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            app.terminate()
-            app.wait(timeout=20)
-    assert "Traceback" not in (folder / "app.log").read_text()
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Page:
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    return page
-
-
-def wait_for(address: str) -> None:
-    for _ in range(120):
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(f"{address} does not answer")
 
 
 def told(page: Page) -> str:
