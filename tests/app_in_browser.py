@@ -36,11 +36,9 @@ def lacking(what: str) -> None:
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
     """The distribution's chromium."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found:
+    if not (found := chromium()):
         lacking("There is no chromium on the PATH.")
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    return browser_type_launch_args | {"executable_path": found, "args": root}
+    return browser_type_launch_args | found
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +61,13 @@ def page(context: BrowserContext) -> Page:
     page = context.new_page()
     page.set_default_timeout(30_000)
     return page
+
+
+def chromium() -> dict:
+    """How Playwright starts the distribution's chromium; nothing where there is none."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return {"executable_path": found, "args": root} if found else {}
 
 
 @contextmanager
