@@ -1,7 +1,7 @@
 """The queue between pages and the worker: jobs and their events.
 
 ``Jobs`` knows nothing of what a job does. A page submits, reads events and cancels; the one worker
-of a store takes, emits and finishes.
+of a store takes, emits and finishes. Whose turn it is ``line`` says.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mcore.database import Database, plain
-from mcore.errors import Cancelled
+from mcore.errors import Cancelled, McoreError
 from mcore.events import Event, Failed, from_json, to_json
+from mcore.line import in_turn
 
 JOBS_KEPT = 200
+TURNS_KEPT = 1000  # after so many turns a visitor counts as one who never had any
 ABANDONED = (
     "The worker process stopped while this was running (it may have run out of memory). "
     "Run it again: finished points are kept."
@@ -32,16 +34,23 @@ CREATE INDEX IF NOT EXISTS by_fingerprint ON jobs (fingerprint);
 CREATE INDEX IF NOT EXISTS by_state ON jobs (state);
 CREATE TABLE IF NOT EXISTS events (job TEXT, n INTEGER, event TEXT, PRIMARY KEY (job, n)) STRICT, WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS prune AFTER DELETE ON jobs BEGIN DELETE FROM events WHERE job = OLD.id; END;
-"""
-JOB = """SELECT id, fingerprint, experiment, state, created, started, finished, sentence, visitor, CASE state
-    WHEN 'queued' THEN (SELECT count(*) FROM jobs ahead WHERE ahead.state = 'queued' AND ahead.number <= jobs.number)
-    END AS place FROM jobs """
+CREATE TABLE IF NOT EXISTS joined (job TEXT, visitor TEXT, PRIMARY KEY (job, visitor)) STRICT, WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS prune_joined AFTER DELETE ON jobs BEGIN DELETE FROM joined WHERE job = OLD.id; END;
+CREATE TABLE IF NOT EXISTS served (visitor TEXT PRIMARY KEY, turn INTEGER) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON jobs (visitor) WHERE state = 'running' AND visitor <> '';
+"""  # joined: visitors who asked for a job that another one had asked for; served: who had which turn, the last one only
+JOB = "SELECT number, id, fingerprint, experiment, state, created, started, finished, sentence, visitor FROM jobs "
+ASKERS = """SELECT number, jobs.visitor FROM jobs WHERE state = ?1
+    UNION SELECT number, joined.visitor FROM jobs JOIN joined ON joined.job = jobs.id WHERE state = ?1"""
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One question in the queue; ``place`` is 1 for the next in line, None unless queued. Times: seconds since 1970."""
+    """One question in the queue; ``place`` is 1 for the next in line, None unless queued. Times: seconds since 1970.
+
+    ``visitor`` asked for it first, of those who still want it; "" is nobody in particular.
+    """
 
     id: str
     fingerprint: str
@@ -61,13 +70,22 @@ class Jobs:
     def __init__(self, root: Path | str):
         self._database = Database(Path(root) / "jobs.sqlite", SCHEMA)
 
-    def submit(self, experiment: dict, fingerprint: str, visitor: str = "") -> str:
-        """The id of a new job, or of the unfinished one that asks the same and that nobody has cancelled."""
+    def submit(self, experiment: dict, fingerprint: str, visitor: str = "", most: int | None = None) -> str:
+        """The id of a new job, or of the unfinished one that asks the same and that nobody has cancelled.
+
+        Raises ``McoreError`` if ``visitor`` has ``most`` jobs in the queue already.
+        """
 
         def body(connection: sqlite3.Connection) -> str:
             same = "fingerprint = ? AND state IN ('queued', 'running') AND cancel IS NULL"
-            if there := connection.execute(f"SELECT id FROM jobs WHERE {same}", (fingerprint,)).fetchone():
+            if there := connection.execute(f"SELECT id, visitor FROM jobs WHERE {same}", (fingerprint,)).fetchone():
+                if visitor != there["visitor"]:
+                    connection.execute("INSERT OR IGNORE INTO joined VALUES (?, ?)", (there["id"], visitor))
                 return there["id"]
+            waiting = "SELECT count(*) FROM jobs WHERE state = 'queued' AND visitor = ?"
+            if most is not None and connection.execute(waiting, (visitor,)).fetchone()[0] >= most:
+                yours = "One question of yours waits" if most == 1 else f"{most} questions of yours wait"
+                raise McoreError(f"{yours} in the queue already, the most that one visitor may have; try again when one has begun.")
             job = secrets.token_hex(8)
             connection.execute(
                 "INSERT INTO jobs (id, fingerprint, experiment, state, created, sentence, visitor) "
@@ -89,12 +107,22 @@ class Jobs:
 
     def active(self) -> list[Job]:
         """The running job, then the queue in its order."""
-        return self._jobs("WHERE state IN ('queued', 'running') ORDER BY state DESC, number")
+        return sorted(self._jobs("WHERE state IN ('queued', 'running') ORDER BY number"), key=lambda job: job.place or 0)
 
-    def cancel(self, id: str) -> None:
-        """Take a queued job out of the queue; ask the worker to stop a running one. Otherwise nothing."""
+    def asked_by(self, id: str, visitor: str) -> bool:
+        """True if this visitor asked for the job and still wants it."""
+        asked = "SELECT 1 FROM jobs WHERE id = ?1 AND visitor = ?2 UNION SELECT 1 FROM joined WHERE job = ?1 AND visitor = ?2"
+        return bool(self._database.rows(asked, id, visitor))
+
+    def cancel(self, id: str, visitor: str | None = None) -> None:
+        """Take a queued job out of the queue; ask the worker to stop a running one. Otherwise nothing.
+
+        In the name of a ``visitor``: only what they asked for, and where others want it too it goes on for those.
+        """
 
         def body(connection: sqlite3.Connection) -> None:
+            if visitor is not None and not _leave(connection, id, visitor):
+                return
             asked = "UPDATE jobs SET cancel = coalesce(cancel, ?) WHERE id = ? RETURNING state"
             if [row["state"] for row in connection.execute(asked, (time.time(), id))] == ["queued"]:
                 _finish(connection, id, "cancelled", str(Cancelled()))
@@ -111,13 +139,25 @@ class Jobs:
         return events
 
     def take(self, worker: str) -> Job | None:
-        """The next job in line, which is now running in ``worker``."""
-        if not self._first("WHERE state = 'queued' LIMIT 1"):
+        """The job whose turn it is, which is now running in ``worker``."""
+        if not self._database.rows("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1"):
             return None  # most of the time: no need for the write lock
-        first = "(SELECT min(number) FROM jobs WHERE state = 'queued')"
-        start = f"UPDATE jobs SET state = 'running', started = ?, worker = ? WHERE number = {first} RETURNING id"
-        taken = self._database.write(lambda connection: connection.execute(start, (time.time(), worker)).fetchall())
-        return self.job(taken[0]["id"]) if taken else None
+
+        def body(connection: sqlite3.Connection) -> int | None:
+            waiting, served = _waiting(connection)
+            busy = {row["visitor"] for row in connection.execute(ASKERS, ("running",))} - {""}
+            number = next((each for each in in_turn(waiting, served) if not waiting[each] & busy), None)
+            if number is not None:
+                start = "UPDATE jobs SET state = 'running', started = ?, worker = ? WHERE number = ?"
+                connection.execute(start, (time.time(), worker, number))
+                turn = max(served.values(), default=0) + 1
+                rows = [(visitor, turn) for visitor in waiting[number]]
+                connection.executemany("INSERT OR REPLACE INTO served VALUES (?, ?)", rows)
+                connection.execute("DELETE FROM served WHERE turn < ?", (turn - TURNS_KEPT,))
+            return number
+
+        number = self._database.write(body)
+        return None if number is None else self._first("WHERE number = ?", number)
 
     def emit(self, id: str, event: Event) -> None:
         self._database.write(lambda connection: _emit(connection, id, event))
@@ -148,8 +188,39 @@ class Jobs:
         return next(iter(self._jobs(where, *values)), None)
 
     def _jobs(self, where: str, *values: Any) -> list[Job]:
-        rows = self._database.rows(JOB + where, *values)
-        return [Job(**dict(row) | {"experiment": plain(row["experiment"])}) for row in rows]
+        rows, places = self._database.rows(JOB + where, *values), {}
+        if any(row["state"] == "queued" for row in rows):
+            line = in_turn(*self._database.read(_waiting))
+            places = {number: place for place, number in enumerate(line, start=1)}
+        return [_job(row, places) for row in rows]
+
+
+def _job(row: sqlite3.Row, places: dict[int, int]) -> Job:
+    told = dict(row) | {"experiment": plain(row["experiment"])}
+    return Job(place=places.get(told.pop("number")), **told)
+
+
+def _waiting(connection: sqlite3.Connection) -> tuple[dict[int, set[str]], dict[str, int]]:
+    """The queue as ``line`` wants it: number -> who asked, and who had which turn last."""
+    waiting: dict[int, set[str]] = {}
+    for row in connection.execute(ASKERS, ("queued",)):
+        waiting.setdefault(row["number"], set()).add(row["visitor"])
+    return waiting, dict(connection.execute("SELECT visitor, turn FROM served").fetchall())
+
+
+def _leave(connection: sqlite3.Connection, id: str, visitor: str) -> bool:
+    """The visitor wants this job no more. True if they were the only one who did."""
+    job = connection.execute("SELECT visitor FROM jobs WHERE id = ?", (id,)).fetchone()
+    others = [row["visitor"] for row in connection.execute("SELECT visitor FROM joined WHERE job = ?", (id,))]
+    if job is None or visitor not in (job["visitor"], *others):
+        return False
+    if job["visitor"] == visitor and others:
+        connection.execute("UPDATE jobs SET visitor = ? WHERE id = ?", (others[0], id))
+        visitor = others[0]
+    elif job["visitor"] == visitor:
+        return True
+    connection.execute("DELETE FROM joined WHERE job = ? AND visitor = ?", (id, visitor))
+    return False
 
 
 def _emit(connection: sqlite3.Connection, id: str, event: Event) -> None:
