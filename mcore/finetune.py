@@ -3,7 +3,8 @@
 AdamW with warm-up, linear decay to zero and gradient clipping, in float32. The seeds are apart:
 ``head_seed`` makes what is new in the model, ``data_seed`` the order of the rows and the dropout.
 Both are functions of the step's number, so that a run that was interrupted goes on as if it had
-not been. On the way some training rows are followed for data cartography.
+not been. On the way some training rows are followed for data cartography. A recipe that stops on its way passes
+through the states of the whole one, and takes up what an interrupted run of that has left.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from mcore.errors import Cancelled, QuestionError
 from mcore.events import Trained, Training, Working
+from mcore.question import Recipe
 from mcore.resolve import ResolvedRecipe
 from mcore.store import Store
 from mcore.trainer import Trainer
@@ -33,7 +35,9 @@ def finetune(resolved: ResolvedRecipe, store: Store, side: str, stop: Callable[[
     """
     key, waited = resolved.fingerprint, False
     while store.folder(key) is None:
-        with store.claim(key) as mine:
+        if resolved.first:
+            yield from (event for event in finetune(resolved.first, store, side, stop) if not isinstance(event, Trained))
+        with store.claim(resolved.schedule) as mine:
             if mine and store.folder(key) is None:
                 yield from _train(resolved, store, side, stop)
                 return
@@ -54,6 +58,16 @@ def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
     return peak * (steps - step) / (steps - rise + 1)
 
 
+def rate_at(recipe: Recipe, step: int) -> float:
+    """The learning rate of step number ``step`` (from 0) of the whole training, whose continuations begin anew."""
+    first, begins = recipe.stop_at or recipe.steps, 0
+    for steps, carried_out in [(recipe.steps, first), *((more, more) for more in recipe.continued or ())]:
+        if step < begins + carried_out:
+            return learning_rate(step - begins, steps, recipe.warmup, recipe.learning_rate)
+        begins += carried_out
+    raise ValueError(f"the training has no step {step}")
+
+
 def batch_of(step: int, rows: int, size: int, seed: int) -> np.ndarray:
     """The places of the rows of step number ``step``: each epoch a new permutation from ``seed``, cut into batches."""
     size = min(size, rows)
@@ -62,27 +76,35 @@ def batch_of(step: int, rows: int, size: int, seed: int) -> np.ndarray:
 
 
 def _train(resolved: ResolvedRecipe, store: Store, side: str, stop: Callable[[], bool]) -> Iterator:
-    recipe, steps = resolved.recipe, resolved.recipe.steps
+    recipe, steps = resolved.recipe, resolved.recipe.last_step
+    begins = resolved.first.recipe.last_step if resolved.first else 0
+    whole = recipe.continued[-1] if recipe.continued else recipe.steps
     yield Working(f"preparing to train {side.upper()}")
     trainer = Trainer(resolved, store, side)
     first, began = trainer.done, time.monotonic()
-    looks = {math.ceil(steps * (i + 1) / LOOKS) for i in range(LOOKS)}
-    tell_every, save_every = math.ceil(steps / TOLD), math.ceil(steps / SAVES)
+    looks = {begins + math.ceil(whole * (i + 1) / LOOKS) for i in range(LOOKS)} | {steps}
+    tell_every, save_every = math.ceil(whole / TOLD), math.ceil(whole / SAVES)
     for step in range(first, steps):
         if stop():
             trainer.save()
+            yield Training(side, trainer.done, steps, trainer.loss)  # where it stands, so that it may be kept as it is
             raise Cancelled
         places = batch_of(step, len(resolved.training.rows), recipe.batch_size, recipe.data_seed)
-        loss = trainer.step(places, learning_rate(step, steps, recipe.warmup, recipe.learning_rate))
+        loss = trainer.step(places, rate_at(recipe, step))
         if not math.isfinite(loss):
             trainer.forget()
             field = "learning_rate" if side == "recipe" else f"{side}.learning_rate"
             raise QuestionError(field, f"the loss was no number any more at step {step + 1}", f"try {recipe.learning_rate / 10:g}")
-        if trainer.done in looks or trainer.done % tell_every == 0 or step == first:
-            seen = trainer.look(loss, thorough=trainer.done in looks, stop=stop)
+        seen = {"validation_accuracy": None, "validation_loss": None}
+        noted = trainer.done in looks or trainer.done % tell_every == 0 or trainer.done == 1
+        if noted:
+            seen = trainer.look(thorough=trainer.done in looks, stop=stop)
+        if noted or step == first:  # a training that goes on tells so at once, though its curve must not show it
             left = (time.monotonic() - began) / (trainer.done - first) * (steps - trainer.done)
             yield Training(side, trainer.done, steps, loss, seen["validation_accuracy"], seen["validation_loss"], left)
         if trainer.done % save_every == 0 and trainer.done < steps:
             trainer.save()
+    if first == steps:  # what was left stood there already, and was not looked at
+        trainer.look(thorough=True, stop=stop)
     trainer.finish()
     yield Trained(side, resolved.fingerprint, steps - first)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mcore.names import steps_text
 from mcore.resolve import ResolvedRecipe
 
 
@@ -26,7 +27,7 @@ tags:
 # {resolved.base.address} tuned on {resolved.recipe.task.task}
 
 Made by the Mode Connectivity Explorer from the recipe below: {len(resolved.training.rows):,} training rows,
-{resolved.recipe.steps} steps. {reached}
+{steps_text(resolved.recipe)}. {reached}
 
 Labels: {", ".join(resolved.labels)}.
 

@@ -72,10 +72,16 @@ def finite(value: float | None) -> bool:
 def endpoint_name(endpoint: Endpoint) -> str:
     """About five words: ``austen@7000 tuned on speech, 150 steps``."""
     if isinstance(endpoint, Recipe):
-        steps = "1 step" if endpoint.steps == 1 else f"{endpoint.steps:,} steps"
-        return f"{endpoint_name(endpoint.base)} tuned on {task_name(endpoint.task)}, {steps}"
+        return f"{endpoint_name(endpoint.base)} tuned on {task_name(endpoint.task)}, {steps_text(endpoint)}"
     name, revision = _parts(endpoint)
     return name.rpartition("/")[2] + (f"@{revision}" if revision else "")
+
+
+def steps_text(recipe: Recipe) -> str:
+    """``150 steps``, ``84 of 150 steps``, ``150 + 100 steps``."""
+    first = f"{recipe.stop_at:,} of {recipe.steps:,}" if recipe.stop_at else f"{recipe.steps:,}"
+    every = " + ".join([first, *(f"{more:,}" for more in recipe.continued or ())])
+    return "1 step" if every == "1" else f"{every} steps"
 
 
 def task_name(task: Task) -> str:
@@ -88,7 +94,7 @@ def task_name(task: Task) -> str:
 def differences(a: Endpoint, b: Endpoint) -> str:
     """One line on what differs: ``head seed 1 → 2; everything else the same``."""
     if isinstance(a, Recipe) and isinstance(b, Recipe):
-        found = [*_bases(a.base, b.base), *_tasks(a.task, b.task)] + [
+        found = [*_bases(a.base, b.base), *_tasks(a.task, b.task), *_steps(a, b)] + [
             f"{label} {_value(old)} → {_value(new)}"
             for field, label in _FIELDS.items()
             if (old := getattr(a, field)) != (new := getattr(b, field))
@@ -96,7 +102,7 @@ def differences(a: Endpoint, b: Endpoint) -> str:
         return "; ".join([", ".join(found), "everything else the same"]) if found else "the same recipe: nothing differs"
     for recipe, base, told in ((b, a, "B is A"), (a, b, "A is B")):
         if isinstance(recipe, Recipe) and recipe.base == base:
-            return f"{told} tuned on {task_name(recipe.task)} for {recipe.steps:,} steps"
+            return f"{told} tuned on {task_name(recipe.task)} for {steps_text(recipe)}"
     if isinstance(a, Recipe) or isinstance(b, Recipe):
         kinds = ["a recipe" if isinstance(one, Recipe) else "a checkpoint" for one in (a, b)]
         return f"A is {kinds[0]}, B {kinds[1]}: {endpoint_name(a)} → {endpoint_name(b)}"
@@ -104,7 +110,7 @@ def differences(a: Endpoint, b: Endpoint) -> str:
 
 
 _FIELDS = {
-    "method": "method", "steps": "training steps", "batch_size": "batch size", "learning_rate": "learning rate",
+    "method": "method", "batch_size": "batch size", "learning_rate": "learning rate",
     "head_seed": "head seed", "data_seed": "data seed", "rows": "training rows", "weight_decay": "weight decay",
     "warmup": "warm-up", "clip": "gradient clip", "cartography": "rows followed",
 }  # fmt: skip
@@ -141,6 +147,13 @@ def _tasks(a: Task, b: Task) -> list[str]:
         for field in Task.model_fields
         if (old := getattr(a, field)) != (new := getattr(b, field))
     ]
+
+
+def _steps(a: Recipe, b: Recipe) -> list[str]:
+    if (a.steps, a.stop_at, a.continued) == (b.steps, b.stop_at, b.continued):
+        return []
+    old, new = (steps_text(one).removesuffix(" steps").removesuffix(" step") for one in (a, b))
+    return [f"training steps {old} → {new}"]
 
 
 def _value(value: object) -> str:

@@ -75,7 +75,7 @@ class Progress:
         step, left = event.seconds_left / (event.steps - event.step), event.seconds_left
         other = self.resolved.b.recipe
         if end.side == "a" and other and self.store.folder(other.fingerprint) is None and not self.same_recipe:
-            left += step * other.recipe.steps
+            left += step * other.recipe.last_step
         rows = sum(len(self.resolved.tasks[point.task].rows) for point in self.pending())
         return replace(event, seconds_left=left + step / 3 * rows / end.recipe.recipe.batch_size)
 

@@ -12,7 +12,18 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from mcore.errors import QuestionError
 
@@ -47,11 +58,16 @@ class Task(Frozen):
     label: str | None = None
 
 
+LATER = ("stop_at", "continued")  # fields younger than version 1: left out while unset, so that old fingerprints hold
+
+
 class Recipe(Frozen):
     """How to fine-tune ``base`` on the training rows of ``task``: AdamW, warm-up, then linear decay to zero.
 
     ``rows`` names a part of the training split: ``all``, ``half-1``, ``half-2`` or a fraction in (0, 1].
     ``warmup`` is a fraction of the steps. ``cartography`` counts the training rows that are followed.
+    ``stop_at`` leaves the training at that step, its schedule being that of all ``steps``; ``continued`` goes on from
+    there for so many steps more, each time with a new optimiser, warm-up and decay.
     """
 
     base: Address
@@ -67,6 +83,23 @@ class Recipe(Frozen):
     warmup: float = Field(0.1, ge=0, le=1)
     clip: float = Field(1.0, gt=0, le=1e6)
     cartography: int = Field(1024, ge=0, le=1_000_000)
+    stop_at: int | None = Field(None, ge=1)
+    continued: Annotated[list[Annotated[int, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=8)] | None = None
+
+    @model_validator(mode="after")
+    def _stops_on_its_way(self) -> Recipe:
+        if self.stop_at is not None and self.stop_at > self.steps:
+            raise ValueError(f"stop_at is {self.stop_at}, after the last of {self.steps} steps")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _later_fields_only_where_set(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in written(self).items() if value is not None or name not in LATER}
+
+    @property
+    def last_step(self) -> int:
+        """How many steps are carried out in all."""
+        return (self.stop_at or self.steps) + sum(self.continued or ())
 
 
 def _endpoint_tag(value: Any) -> str:

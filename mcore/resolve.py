@@ -37,13 +37,19 @@ class ResolvedTask:
 
 @dataclass(frozen=True)
 class ResolvedRecipe:
-    """A recipe with its base looked at and its training rows chosen. ``fingerprint`` is that of the model to be."""
+    """A recipe with its base looked at and its training rows chosen. ``fingerprint`` is that of the model to be.
+
+    ``schedule`` is the fingerprint of the same training without a stop on its way: both pass through the same states.
+    ``first`` is what a continued training goes on from.
+    """
 
     recipe: Recipe
     base: Checkpoint
     training: ResolvedTask
     validation: ResolvedTask | None
     fingerprint: str
+    schedule: str
+    first: ResolvedRecipe | None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -123,13 +129,26 @@ def resolve_recipe(recipe: Recipe, field: str = "recipe") -> ResolvedRecipe:
         raise QuestionError(f"{field}.rows", f"no row to train on has the label {rows.names[absent[0]]!r}", "train on more rows")
     training = ResolvedTask(training.task, rows, training.max_length)
     validation = _validation(training, f"{field}.task")
-    told = recipe.model_dump(mode="json", exclude={"base", "task"})
-    identity = {
-        "recipe": told, "base": base.digest, "training": training.identity,
-        "validation": validation and validation.identity, "version": TRAINING_VERSION,
-    }  # fmt: skip
-    named_recipe = recipe.model_copy(update={"base": base.address, "task": training.task})
-    return ResolvedRecipe(named_recipe, base, training, validation, fingerprint(identity))
+    return _resolved_recipe(recipe.model_copy(update={"base": base.address, "task": training.task}), base, training, validation)
+
+
+def _resolved_recipe(
+    recipe: Recipe, base: Checkpoint, training: ResolvedTask, validation: ResolvedTask | None
+) -> ResolvedRecipe:
+    def identity(recipe: Recipe) -> str:
+        return fingerprint({
+            "recipe": recipe.model_dump(mode="json", exclude={"base", "task"}), "base": base.digest, "training": training.identity,
+            "validation": validation and validation.identity, "version": TRAINING_VERSION,
+        })  # fmt: skip
+
+    if recipe.stop_at == recipe.steps:
+        recipe = recipe.model_copy(update={"stop_at": None})
+    first = None
+    if recipe.continued:
+        before = recipe.model_copy(update={"continued": recipe.continued[:-1] or None})
+        first = _resolved_recipe(before, base, training, validation)
+    schedule = recipe if recipe.continued else recipe.model_copy(update={"stop_at": None})
+    return ResolvedRecipe(recipe, base, training, validation, identity(recipe), identity(schedule), first)
 
 
 def _endpoint(side: str, experiment: Experiment) -> Endpoint:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from mcore import probes
 from mcore.batches import Batches, make_batches
 from mcore.cartography import Cartography
+from mcore.checkpoints import look_at
 from mcore.evaluate import device, logits
 from mcore.live import new_model, tensors_of
 from mcore.modelcard import write_card
@@ -30,8 +33,10 @@ class Trainer:
     def __init__(self, resolved: ResolvedRecipe, store: Store, side: str):
         self.resolved, self.store = resolved, store
         recipe, training = resolved.recipe, resolved.training
-        self.work = store.work(resolved.fingerprint)
-        self.model, self.tokenizer = new_model(resolved.base, resolved.labels, recipe.head_seed, store, side)
+        self.work = self._scratch()
+        first = resolved.first and store.folder(resolved.first.fingerprint)
+        base = look_at(first, f"local:{first}", side) if first else resolved.base
+        self.model, self.tokenizer = new_model(base, resolved.labels, recipe.head_seed, store, side)
         self.model.to(device())
         self.labels = torch.as_tensor(training.rows.labels)
         self.encoded = self.tokenizer(*texts_of(training.rows), truncation=True, max_length=training.max_length)
@@ -45,8 +50,10 @@ class Trainer:
             for name, rows in (("validation", resolved.validation and resolved.validation.rows), ("followed", self.followed))
             if rows is not None and len(rows)
         }
-        self.done, self.curve, self.probability = 0, [], np.zeros((0, len(self.followed)), np.float32)
-        self.right = np.zeros((0, len(self.followed)), bool)
+        self.done, self.curve, self.loss = 0, [], math.nan
+        self.probability, self.right = np.zeros((0, len(self.followed)), np.float32), np.zeros((0, len(self.followed)), bool)
+        if first:
+            self._go_on_from(first)
         if (self.work / STATE).is_file():
             self._resume()
 
@@ -65,11 +72,12 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
-        return loss.item()
+        self.loss = loss.item()
+        return self.loss
 
-    def look(self, loss: float, thorough: bool, stop: Callable[[], bool]) -> dict:
+    def look(self, thorough: bool, stop: Callable[[], bool]) -> dict:
         """Note where the training stands; ``thorough``: with validation and the followed rows."""
-        seen = {"step": self.done, "loss": loss, "validation_loss": None, "validation_accuracy": None}
+        seen = {"step": self.done, "loss": self.loss, "validation_loss": None, "validation_accuracy": None}
         if thorough:
             scores = {name: logits(self.model.eval(), batches, stop) for name, (_, batches) in self.watched.items()}
             if "validation" in scores:
@@ -81,7 +89,7 @@ class Trainer:
                 right = scores["followed"].argmax(axis=1) == self.followed.labels
                 self.probability = np.vstack([self.probability, np.exp(-loss_of_row).astype(np.float32)])
                 self.right = np.vstack([self.right, right])
-        self.curve.append(seen)
+        self.curve = [*(one for one in self.curve if one["step"] < self.done), seen]
         return seen
 
     def save(self) -> None:
@@ -91,39 +99,53 @@ class Trainer:
             for name, tensor in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{i}.{name}"] = tensor
         tensors["probability"], tensors["right"] = torch.from_numpy(self.probability), torch.from_numpy(self.right)
-        told = {"done": str(self.done), "curve": json.dumps(self.curve)}
+        told = {"done": str(self.done), "loss": repr(self.loss), "curve": json.dumps(self.curve)}
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, self.work / "state.part", metadata=told)
         os.replace(self.work / "state.part", self.work / STATE)
 
     def forget(self) -> None:
         """Drop the saved state: it leads nowhere."""
-        self.store.drop_work(self.resolved.fingerprint)
+        (self.work / STATE).unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Put the model, its tokenizer, card, curve and cartography into the store as one transformers folder."""
-        (self.work / STATE).unlink(missing_ok=True)
-        self.model.save_pretrained(self.work)
-        self.tokenizer.save_pretrained(self.work)
-        write_card(self.work, self.resolved, self.curve)
+        if self.resolved.fingerprint == self.resolved.schedule:
+            self.forget()  # else the whole training may still go on from there
+        made = self.store.work(self.resolved.fingerprint)
+        self.model.save_pretrained(made)
+        self.tokenizer.save_pretrained(made)
+        write_card(made, self.resolved, self.curve)
         if len(self.probability):
-            Cartography(self.followed.ids, self.probability, self.right).write(self.work)
-        about = {"recipe": self.resolved.recipe.model_dump(mode="json")}
-        self.store.put_folder(self.resolved.fingerprint, self.work, "model", about)
+            Cartography(self.followed.ids, self.probability, self.right).write(made)
+        about = {"recipe": self.resolved.recipe.model_dump(mode="json"), "accuracy": self.curve[-1]["validation_accuracy"]}
+        self.store.put_folder(self.resolved.fingerprint, made, "model", about)
+
+    def _scratch(self) -> Path:
+        """Where the state is kept: with that of the whole training, unless that has gone on beyond our last step."""
+        shared = self.store.work(self.resolved.schedule)
+        told = _told(shared / STATE)
+        beyond = told is not None and int(told["done"]) > self.resolved.recipe.last_step
+        return self.store.work(self.resolved.fingerprint) if beyond else shared
+
+    def _go_on_from(self, first: Path) -> None:
+        """Take over what the training that this one continues has seen."""
+        self.curve = json.loads((first / "training.json").read_text())["curve"]
+        self.done, self.loss = self.curve[-1]["step"], self.curve[-1]["loss"]
+        if (seen := Cartography.read(first)) is not None:
+            self.probability, self.right = seen.probability, seen.right
 
     def _resume(self) -> None:
-        try:
-            with safe_open(self.work / STATE, framework="pt") as opened:
-                told = opened.metadata()
-            state = load_file(self.work / STATE)
-        except (SafetensorError, OSError):
-            return  # a machine that lost power may leave half a file: begin anew
+        told = _told(self.work / STATE)
+        if told is None:
+            return
+        state = load_file(self.work / STATE)
         with torch.no_grad():
             for name, tensor in tensors_of(self.model).items():
                 tensor.copy_(state[f"model.{name}"])
         for i, parameter in enumerate(self._parameters()):
             names = [name for name in state if name.startswith(f"optimizer.{i}.")]
             self.optimizer.state[parameter] = {name.rpartition(".")[2]: state[name].to(parameter.device) for name in names}
-        self.done, self.curve = int(told["done"]), json.loads(told["curve"])
+        self.done, self.curve, self.loss = int(told["done"]), json.loads(told["curve"]), float(told["loss"])
         self.probability, self.right = state["probability"].numpy(), state["right"].numpy()
 
     def _parameters(self) -> list[torch.nn.Parameter]:
@@ -131,6 +153,15 @@ class Trainer:
 
     def _batches(self, rows: Rows, max_length: int) -> Batches:
         return make_batches(self.tokenizer, rows.texts, max_length, self.model.config.get_text_config().pad_token_id)
+
+
+def _told(state: Path) -> dict[str, str] | None:
+    """What a saved state says of itself; None where there is none, or half of one after a power cut."""
+    try:
+        with safe_open(state, framework="pt") as opened:
+            return opened.metadata()
+    except (SafetensorError, OSError):
+        return None
 
 
 def texts_of(rows: Rows) -> list[list[str]]:

@@ -121,6 +121,63 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bytes(once, recipe, sto
     assert sorted(file.name for file in folder.iterdir()) == sorted(file.name for file in once[0].iterdir())
 
 
+def stopped_after(steps, recipe, store):
+    """Carry out a recipe and cancel it when so many steps are done; the last event."""
+    told = []
+    with pytest.raises(Cancelled):
+        for event in finetune(resolve_recipe(recipe), store, "recipe", stop=lambda: bool(told) and getattr(told[-1], "step", 0) >= steps):
+            told.append(event)
+    return told[-1]
+
+
+def test_a_long_training_that_was_interrupted_has_the_curve_of_one_that_was_not(recipe, store, tmp_path):
+    long = recipe(steps=90, cartography=8)  # told every third step
+    stopped_after(30, long, store)
+    folder, _ = train(long, store)
+    straight, _ = train(long, Store(tmp_path / "other"))
+    assert (folder / "training.json").read_text() == (straight / "training.json").read_text()
+
+
+def test_a_training_that_is_stopped_may_be_kept_as_it_is(recipe, store, tmp_path):
+    reached = stopped_after(14, recipe(), store).step
+    assert 14 <= reached < STEPS
+    kept, told = train(recipe(stop_at=reached), store)
+    assert told[-1].steps == 0  # everything was there: no step had to be taken again
+    straight, _ = train(recipe(stop_at=reached), Store(tmp_path / "other"))
+    assert weights(kept) == weights(straight)
+    assert (kept / "training.json").read_text() == (straight / "training.json").read_text()
+    assert json.loads((kept / "training.json").read_text())["curve"][-1]["validation_accuracy"] is not None
+
+
+def test_what_was_kept_on_the_way_does_not_keep_the_whole_from_going_on(once, recipe, store):
+    reached = stopped_after(14, recipe(), store).step
+    train(recipe(stop_at=reached), store)
+    folder, told = train(recipe(), store)
+    assert told[-1].steps == STEPS - reached and weights(folder) == weights(once[0])
+    earlier, _ = train(recipe(stop_at=5), store)
+    assert weights(earlier) != weights(folder)
+
+
+def test_a_training_goes_on_for_more_steps_from_the_model_that_is_there(once, recipe, store, tmp_path):
+    longer, told = train(recipe(continued=[6]), store)  # which trains the first part too
+    assert [event.steps for event in told if isinstance(event, Trained)] == [6]
+    assert weights(train(recipe(), store)[0]) == weights(once[0]) != weights(longer)
+    curve = json.loads((longer / "training.json").read_text())["curve"]
+    assert curve[: len(json.loads((once[0] / "training.json").read_text())["curve"])] == json.loads((once[0] / "training.json").read_text())["curve"]
+    assert [one["step"] for one in curve] == sorted({one["step"] for one in curve}) and curve[-1]["step"] == STEPS + 6
+    other = Store(tmp_path / "other")
+    train(recipe(), other)
+    again, told = train(recipe(continued=[6]), other)
+    assert told[-1].steps == 6 and weights(again) == weights(longer)
+    assert train(recipe(continued=[6, 4]), other)[1][-1].steps == 4
+
+
+def test_stopping_at_the_last_step_is_not_stopping(recipe):
+    assert resolve_recipe(recipe(stop_at=STEPS)).fingerprint == resolve_recipe(recipe()).fingerprint
+    assert resolve_recipe(recipe(stop_at=STEPS - 1)).fingerprint != resolve_recipe(recipe()).fingerprint
+    assert resolve_recipe(recipe(stop_at=STEPS - 1)).schedule == resolve_recipe(recipe()).fingerprint
+
+
 def start(file, store):
     command = [sys.executable, "-m", "mcore", "finetune", str(file), "--store", str(store)]
     return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -72,7 +72,7 @@ def _work(resolved: Resolved, steps: dict[str, int | None], points: int, stored:
             counted[end.fingerprint] = end.side
             recipe: Recipe = end.recipe.recipe
             cost = TRAINING_COST * recipe.batch_size
-            work += cost * recipe.steps
+            work += cost * recipe.last_step
             made = steps.get(end.side, 0)
-            done += cost * (recipe.steps if made is None or stored else made)
+            done += cost * (recipe.last_step if made is None or stored else made)
     return work, done

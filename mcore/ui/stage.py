@@ -47,7 +47,7 @@ def training_stage(curves: Mapping[str, Sequence[Mapping]], question: Experiment
 
 
 def training_curves(curves: Mapping[str, Sequence[Mapping]], question: Experiment) -> None:
-    steps = max((end.steps for end in (question.a, question.b) if isinstance(end, Recipe)), default=1)
+    steps = max((end.last_step for end in (question.a, question.b) if isinstance(end, Recipe)), default=1)
     st.altair_chart(training_chart(curves, steps, dark()), theme=None, width="stretch", key="training-chart")
 
 
