@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mcore.database import held
 from mcore.jobs import Jobs
-from mcore.worker import GAVE_UP, LOCK, LOG, READY, RUNNER
+from mcore.worker import GAVE_UP, GREW, LOCK, LOG, READY, RUNNER
 
 HOME = Path(__file__).resolve().parent.parent  # where ``mcore`` is imported from
 OVERDUE = 1.6  # seconds after a cancellation that even the worker's own watchdog did not carry out
@@ -65,7 +65,7 @@ class Keeper:
                         self._jobs.abandon()
             except Exception:
                 log.exception("The worker could not be kept alive.")  # a full disk, say: it may pass
-            at_once = code != GAVE_UP and time.monotonic() - began < STEADY
+            at_once = code not in (GAVE_UP, GREW) and time.monotonic() - began < STEADY
             pause = min(LONGEST_PAUSE, max(0.5, 2 * pause)) if at_once else 0.0
 
     def _life(self) -> int:

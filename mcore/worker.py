@@ -7,7 +7,8 @@ imports the engine before the first job comes. With ``--parent`` the worker leav
 has gone and the running job is done. ``--runner`` names a function like ``mcore.run.run``.
 
 A job that does not stop soon after it was cancelled is ended with the whole process: the cores are
-free within two seconds, and the ``Keeper`` starts the next worker.
+free within two seconds, and the ``Keeper`` starts the next worker. Where the profile has a budget
+for memory, a worker that holds more after a job leaves too: not all that is freed goes back.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from mcore.database import held
 from mcore.errors import Cancelled, McoreError
 from mcore.events import Event, Failed
 from mcore.jobs import Job, Jobs, State
+from mcore.profile import profile
 from mcore.question import Experiment, parse
 from mcore.store import Store
 from mcore.threads import share_the_cores
@@ -37,6 +39,7 @@ Runner = Callable[[Experiment, Store, Callable[[], bool]], Iterator[Event]]
 RUNNER = "mcore.run:run"
 LOCK, READY, LOG = "worker.lock", "worker.ready", "worker.log"  # in the store; who holds READY takes jobs
 GAVE_UP = 75  # the exit code after a job that did not stop
+GREW = 76  # the exit code of a worker that holds more memory than it may between two jobs
 GLANCE = 0.2  # seconds between two looks at the queue and at a cancellation
 GRACE = 1.2  # seconds that a cancelled job has to stop by itself
 log = logging.getLogger("mcore.worker")
@@ -54,26 +57,29 @@ class Running:
 class Worker:
     """One process's life: wait for the store's worker lock, then take jobs until told to leave."""
 
-    def __init__(self, store: Store, runner: str = RUNNER, warm: bool = False, parent: int | None = None):
-        self.store, self.jobs = store, Jobs(store.root)
+    def __init__(
+        self, store: Store, runner: str = RUNNER, warm: bool = False, parent: int | None = None, memory: int | None = None
+    ):
+        self.store, self.jobs, self._memory = store, Jobs(store.root), memory
         self._runner, self._warm, self._parent = runner, warm, parent
         self._running: Running | None = None
         self._ending = threading.Lock()  # a job is ended once, by the main thread or by the watchdog
         self._told_to_leave: float | None = None
 
-    def live(self) -> None:
+    def live(self) -> int:
+        """Returns the exit code."""
         self._listen()
         while not self._may_leave():
             with held(self.store.root / LOCK) as mine:
                 if mine:
-                    self._work()
-                    return
+                    return self._work()
             time.sleep(GLANCE)
+        return 0
 
     def _may_leave(self) -> bool:
         return self._told_to_leave is not None or (self._parent is not None and os.getppid() != self._parent)
 
-    def _work(self) -> None:
+    def _work(self) -> int:
         self.jobs.abandon()  # we hold the lock, so whoever ran them is gone
         if self._warm:
             try:
@@ -85,8 +91,12 @@ class Worker:
                 job = self.jobs.take(str(os.getpid()))
                 if job is None:
                     time.sleep(GLANCE)
-                else:
-                    self._carry_out(job)
+                    continue
+                self._carry_out(job)
+                if self._memory is not None and (resident := resident_bytes()) > self._memory:
+                    log.info("The worker holds %s bytes after this job: the next one takes its place.", f"{resident:,}")
+                    return GREW
+        return 0
 
     def _engine(self) -> Runner:
         module, _, function = self._runner.partition(":")
@@ -165,6 +175,14 @@ class Worker:
             os._exit(GAVE_UP)
 
 
+def resident_bytes() -> int:
+    """The memory that this process holds; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mcore.worker", description="Carry out the jobs of a store.")
     parser.add_argument("--store", type=Path, help="the store's folder (default: as everywhere)")
@@ -174,15 +192,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     share_the_cores()
     try:
-        store = Store(options.store)
+        store = Store(options.store, profile().store)
         logging.basicConfig(
             filename=store.root / LOG, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
-        Worker(store, options.runner, options.warm, options.parent).live()
+        return Worker(store, options.runner, options.warm, options.parent, profile().memory).live()
     except McoreError as error:
         print(error, file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -257,3 +257,14 @@ def test_the_app_process_stays_light():
     code = "import sys, mcore.keeper; print([m for m in ('torch', 'transformers', 'streamlit') if m in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], cwd=TESTS.parent, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_a_worker_that_holds_too_much_after_a_job_makes_room_for_the_next_one(house, monkeypatch):
+    monkeypatch.setenv("MCORE_MOST_MEMORY", "1000")
+    keeper = Keeper(house.root, runner="slow_runner:run")
+    try:
+        ids = [house.submit("polite", points=2, seed=n) for n in range(4)]
+        assert [house.ended(id) for id in ids] == ["done"] * 4
+        assert len({entry.about["pid"] for entry in house.store.entries("point")}) == 4, "each job had a process of its own"
+    finally:
+        keeper.stop()
