@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from mcore.checkpoints import families
+from mcore.profile import profile
 from mcore.question import SCHEMES
 
 HUB = re.compile(
@@ -43,4 +44,5 @@ def _path_or_hub(words: str) -> str:
         ".jsonl",
         ".parquet",
     )
-    return f"hub:{words}" if looks_like_hub and not Path(words).expanduser().exists() else f"local:{words}"
+    is_file = not looks_like_hub or (not profile().hosted and Path(words).expanduser().exists())
+    return f"local:{words}" if is_file else f"hub:{words}"

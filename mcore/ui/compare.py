@@ -11,6 +11,7 @@ from mcore.ui.answer import answer, shipped
 from mcore.ui.endpoints import cards
 from mcore.ui.engine import Standing
 from mcore.ui.html import rich, show, text
+from mcore.ui.limits import limits
 from mcore.ui.strip import strip
 
 RUN = "mc.run"
@@ -33,6 +34,7 @@ def compare() -> None:
         now = _submitted(now)
     cards(question, now, _accuracies(now), wrong)
     strip(now, wrong, run=_run, cancel=lambda: engine.cancel(now.job))
+    limits()
     if now:
         answer(
             now,

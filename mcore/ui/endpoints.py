@@ -8,10 +8,13 @@ import streamlit as st
 
 from mcore.errors import QuestionError
 from mcore.names import differences, endpoint_name, percent, plain, size
+from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
-from mcore.ui import addresses, draft, inputs
+from mcore.store import Entry
+from mcore.ui import addresses, draft, inputs, visitor
 from mcore.ui.engine import Standing, engine
 from mcore.ui.html import show, term, text
+from mcore.ui.limits import at_home
 
 KINDS = ("Recipe", "Pre-trained", "Trained here", "Folder")
 TOLD = {
@@ -86,7 +89,7 @@ def _form(side: str) -> None:
     key = f"kind-{side}"
     draft.set_value(key, _kind(side, end))
     st.segmented_control(
-        "What it is", KINDS, key=key, required=True, on_change=_turn, args=(side,), label_visibility="collapsed"
+        "What it is", _kinds(), key=key, required=True, on_change=_turn, args=(side,), label_visibility="collapsed"
     )
     kind = st.session_state[key]
     st.caption(TOLD.get(kind, ""))
@@ -107,10 +110,17 @@ def _form(side: str) -> None:
         _stored_form(side)
 
 
+def _kinds() -> tuple[str, ...]:
+    """What an endpoint can be; a host has no folders for its visitors."""
+    return tuple(kind for kind in KINDS if not (profile().hosted and kind == "Folder"))
+
+
 def _recipe_form(side: str) -> None:
-    inputs.checkpoint_field("Base", (side, "base"), "What is fine-tuned: a pre-training step, or paste local:PATH.")
+    inputs.checkpoint_field("Base", (side, "base"), f"What is fine-tuned: a pre-training step{at_home(', or paste local:PATH')}.")
     inputs.task_field(
-        "Task", (side, "task", "task"), "What it learns: a task that ships with the app, or the path of a file."
+        "Task",
+        (side, "task", "task"),
+        f"What it learns: a task that ships with the app{at_home(', or the path of a file')}.",
     )
     left, right = st.columns(2)
     with left:
@@ -141,7 +151,7 @@ def _recipe_form(side: str) -> None:
 
 
 def _stored_form(side: str) -> None:
-    entries = {entry.key: entry for entry in engine().store.entries("model") if entry.about.get("recipe")}
+    entries = {entry.key: entry for entry in engine().store.entries("model") if _listed(entry)}
     if not entries:
         st.caption("Nothing was trained here yet: run a recipe once, and its model stands here.")
         return
@@ -160,6 +170,10 @@ def _stored_form(side: str) -> None:
         on_click=_use,
         args=(side, chosen and entries[chosen].about["recipe"]),
     )
+
+
+def _listed(entry: Entry) -> bool:
+    return bool(entry.about.get("recipe")) and visitor.may_see(entry.key)
 
 
 def _model_name(recipe: dict) -> str:
@@ -185,9 +199,10 @@ def _use(side: str, recipe: dict) -> None:
 def _kind(side: str, end: object) -> str:
     """The kind that a person has just chosen, else what the draft is."""
     chosen = st.session_state.get(f"chosen-kind-{side}")
-    if chosen in ("Trained here",) or (chosen == "Folder" and isinstance(end, str)):
+    if chosen == "Trained here" or (chosen == "Folder" and isinstance(end, str)):
         return chosen
-    return "Recipe" if isinstance(end, dict) else "Pre-trained" if str(end).startswith("builtin:") else "Folder"
+    kind = "Recipe" if isinstance(end, dict) else "Pre-trained" if str(end).startswith("builtin:") else "Folder"
+    return kind if kind in _kinds() else "Pre-trained"
 
 
 def _turn(side: str) -> None:

@@ -9,12 +9,17 @@ import streamlit as st
 
 from mcore import plan
 from mcore.distances import distance_key
+from mcore.errors import McoreError
 from mcore.jobs import Job, Jobs
 from mcore.keeper import Keeper
+from mcore.profile import check, check_size, profile
 from mcore.question import Experiment, Recipe, as_written, canonical, parse
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.store import Store
+from mcore.ui import visitor
+
+REFUSED = "mc.refused"  # in the session: why the queue did not take the last question
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Engine:
 @st.cache_resource(show_spinner=False)
 def engine() -> Engine:
     """Made once in the app's process; the worker is on its way from then on."""
-    store = Store()
+    store = Store(limit_bytes=profile().store)
     return Engine(store, Jobs(store.root), Keeper(store.root))
 
 
@@ -56,7 +61,10 @@ class Standing:
 
 def standing(question: Experiment) -> Standing:
     """Raises ``QuestionError`` where the question cannot be answered. Computes nothing."""
+    check(question, profile())  # before anything that the question names is looked for
     resolved, here = _resolved(canonical(question), _stamp(question)), engine()
+    check_size(resolved, profile())
+    visitor.remember(resolved.fingerprint, resolved.a.fingerprint, resolved.b.fingerprint)
     keys = []
     for i in range(len(resolved.tasks)):
         orders = plan.orders(resolved, i, here.store)
@@ -83,12 +91,21 @@ def result(now: Standing) -> dict:
 
 
 def submit(now: Standing) -> None:
-    """Put the question in the queue; if it is there, that one is it."""
-    engine().jobs.submit(as_written(now.question), now.resolved.fingerprint)
+    """Put the question in the queue; if it is there, that one is it. ``limits`` shows why it was not taken."""
+    try:
+        check(now.question, profile())
+        engine().jobs.submit(as_written(now.question), now.resolved.fingerprint, visitor.name(), profile().queued)
+    except McoreError as error:
+        st.session_state[REFUSED] = str(error)
 
 
 def cancel(job: Job) -> None:
-    engine().jobs.cancel(job.id)
+    """Stop it; on a host only for this visitor."""
+    engine().jobs.cancel(job.id, visitor.name() if profile().hosted else None)
+
+
+def may_cancel(job: Job) -> bool:
+    return not profile().hosted or engine().jobs.asked_by(job.id, visitor.name())
 
 
 @st.cache_resource(show_spinner=False, max_entries=64, ttl=600)

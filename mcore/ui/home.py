@@ -14,6 +14,7 @@ from mcore.ui.answer import answer, shipped
 from mcore.ui.engine import Standing
 from mcore.ui.html import rich, show, text
 from mcore.ui.keeping import keeping
+from mcore.ui.limits import at_home, limits, running_button
 
 COMPARE = "pages/1_Compare.py"
 SAID = (
@@ -40,12 +41,13 @@ def home() -> None:
             query_params=address.query(question),
             icon=":material/tune:",
         )
+    limits()
     answer(now, below=shipped, details=False)
     show("<h2>The way on</h2>")
     show(
         rich(
-            "In Compare you choose both ends: another [seed] of the [head], another [pre-training step], another task, "
-            "or a folder of your own. Every question has its own link."
+            "In Compare you choose both ends: another [seed] of the [head], another [pre-training step], another task"
+            f"{at_home(', or a folder of your own')}. Every question has its own link."
         )
     )
     st.page_link(
@@ -69,9 +71,7 @@ def _told(question: Experiment) -> str:
 
 def _buttons(now: Standing) -> None:
     if now.active:
-        st.button(
-            "Cancel", type="primary", icon=":material/stop:", key="cancel", on_click=engine.cancel, args=(now.job,)
-        )
+        running_button(now, run=lambda: engine.submit(now), cancel=lambda: engine.cancel(now.job))
     elif now.complete:
         st.button(
             "Train two new ones, with other seeds",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from mcore.names import size
+from mcore.profile import profile
 from mcore.ui.engine import engine
 from mcore.ui.html import show, text
 
@@ -19,6 +20,8 @@ def keeping() -> None:
         f"Trained models and computed points take {size(store.size())} of at most {size(store.limit_bytes)} on the machine "
         "that runs this app; the least recently used leave first. What is kept is never computed again.", "body",
     ))  # fmt: skip
+    if profile().hosted:
+        return  # it is everybody's
     with st.popover("Delete it", icon=":material/delete:"):
         show(text("Every trained model and every computed point is deleted, but for what is being computed now.", "body"))
         st.button("Delete everything that is kept", key="clear-store", on_click=_clear)

@@ -12,6 +12,7 @@ from mcore.ui import draft, inputs
 from mcore.ui.endpoints import field_of
 from mcore.ui.engine import Standing
 from mcore.ui.html import show, text
+from mcore.ui.limits import at_home, running_button
 
 PATHS = {"linear": "Straight"}
 PROBE_NAMES = {
@@ -43,7 +44,7 @@ def strip(
                 **draft.bound("in.path.kind", ("path", "kind"), draft.get(("path", "kind"), "linear")),
             )
         with task:
-            told = "What both ends are evaluated on: a task that ships with the app, or a csv, jsonl or parquet file."
+            told = f"What both ends are evaluated on: a task that ships with the app{at_home(', or a csv, jsonl or parquet file')}."
             inputs.task_field("Task", ("tasks", 0, "task"), told)
         with points:
             st.text_input(
@@ -56,9 +57,7 @@ def strip(
             _more()
         with go:
             if now and now.active:
-                st.button(
-                    "Cancel", type="primary", width="stretch", on_click=cancel, key="cancel", icon=":material/stop:"
-                )
+                running_button(now, run, cancel, width="stretch")
             else:
                 again = bool(now and now.complete)
                 st.button(
