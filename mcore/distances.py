@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mcore.question import fingerprint
-from mcore.resolve import Resolved
+from mcore.resolve import Endpoint, Resolved
 
 if TYPE_CHECKING:  # torch, which this module does without
     from mcore.blend import Apart
@@ -21,6 +21,11 @@ def distance_key(resolved: Resolved) -> str:
         "distance": [resolved.a.fingerprint, resolved.b.fingerprint], "heads": sorted(set(resolved.heads)),
         "labels": [resolved.a.labels, resolved.b.labels], "task": resolved.tasks[0].identity,
     })  # fmt: skip
+
+
+def base_key(end: Endpoint) -> str:
+    """Where the distance of a trained endpoint from its base is kept."""
+    return fingerprint({"distance from its base": end.fingerprint})
 
 
 def summed(tensors: Mapping[str, Apart], output_layer: frozenset[str]) -> dict:

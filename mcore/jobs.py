@@ -19,6 +19,7 @@ from mcore.database import Database, plain
 from mcore.errors import Cancelled, McoreError
 from mcore.events import Event, Failed, from_json, to_json
 from mcore.line import in_turn
+from mcore.plan import Part
 
 JOBS_KEPT = 200
 TURNS_KEPT = 1000  # after so many turns a visitor counts as one who never had any
@@ -28,7 +29,7 @@ ABANDONED = (
 )
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, fingerprint TEXT,
-    experiment TEXT, state TEXT CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')), created REAL,
+    experiment TEXT, part TEXT CHECK (part IN ('all', 'training')), state TEXT CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')), created REAL,
     started REAL, finished REAL, cancel REAL, sentence TEXT, visitor TEXT, worker TEXT) STRICT;
 CREATE INDEX IF NOT EXISTS by_fingerprint ON jobs (fingerprint);
 CREATE INDEX IF NOT EXISTS by_state ON jobs (state);
@@ -39,7 +40,7 @@ CREATE TRIGGER IF NOT EXISTS prune_joined AFTER DELETE ON jobs BEGIN DELETE FROM
 CREATE TABLE IF NOT EXISTS served (visitor TEXT PRIMARY KEY, turn INTEGER) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON jobs (visitor) WHERE state = 'running' AND visitor <> '';
 """  # joined: visitors who asked for a job that another one had asked for; served: who had which turn, the last one only
-JOB = "SELECT number, id, fingerprint, experiment, state, created, started, finished, sentence, visitor FROM jobs "
+JOB = "SELECT number, id, fingerprint, experiment, part, state, created, started, finished, sentence, visitor FROM jobs "
 ASKERS = """SELECT number, jobs.visitor FROM jobs WHERE state = ?1
     UNION SELECT number, joined.visitor FROM jobs JOIN joined ON joined.job = jobs.id WHERE state = ?1"""
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -55,6 +56,7 @@ class Job:
     id: str
     fingerprint: str
     experiment: dict
+    part: Part
     state: State
     place: int | None
     created: float
@@ -70,7 +72,7 @@ class Jobs:
     def __init__(self, root: Path | str):
         self._database = Database(Path(root) / "jobs.sqlite", SCHEMA)
 
-    def submit(self, experiment: dict, fingerprint: str, visitor: str = "", most: int | None = None) -> str:
+    def submit(self, experiment: dict, fingerprint: str, visitor: str = "", most: int | None = None, part: Part = "all") -> str:
         """The id of a new job, or of the unfinished one that asks the same and that nobody has cancelled.
 
         Raises ``McoreError`` if ``visitor`` has ``most`` jobs in the queue already.
@@ -88,9 +90,9 @@ class Jobs:
                 raise McoreError(f"{yours} in the queue already, the most that one visitor may have; try again when one has begun.")
             job = secrets.token_hex(8)
             connection.execute(
-                "INSERT INTO jobs (id, fingerprint, experiment, state, created, sentence, visitor) "
-                "VALUES (?, ?, ?, 'queued', ?, '', ?)",
-                (job, fingerprint, json.dumps(experiment), time.time(), visitor),
+                "INSERT INTO jobs (id, fingerprint, experiment, part, state, created, sentence, visitor) "
+                "VALUES (?, ?, ?, ?, 'queued', ?, '', ?)",
+                (job, fingerprint, json.dumps(experiment), part, time.time(), visitor),
             )
             kept = "state IN ('queued', 'running') OR number IN (SELECT number FROM jobs ORDER BY number DESC LIMIT ?)"
             connection.execute(f"DELETE FROM jobs WHERE NOT ({kept})", (JOBS_KEPT,))

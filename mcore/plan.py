@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Literal
 
 from safetensors.numpy import load, save
 
@@ -18,6 +19,7 @@ from mcore.question import canonical, fingerprint
 from mcore.resolve import EVALUATION_VERSION, Endpoint, Resolved, ResolvedTask
 from mcore.store import Store
 
+Part = Literal["all", "training"]  # of an answer: everything, or the endpoints alone
 Orders = dict[str, Order]  # side -> order, for the sides that give the head
 
 
@@ -92,6 +94,11 @@ def order_by_names(resolved: Resolved, end: Endpoint, task: ResolvedTask) -> Ord
 
 def order_key(end: Endpoint, task: ResolvedTask) -> str:
     return fingerprint({"order": end.fingerprint, "task": task.identity, "version": EVALUATION_VERSION})
+
+
+def training_key(resolved: Resolved) -> str:
+    """Stands for the two endpoints alone, as a job of their training."""
+    return fingerprint({"training": [resolved.a.fingerprint, resolved.b.fingerprint]})
 
 
 def timing_key(experiment: str) -> str:

@@ -17,16 +17,16 @@ from mcore import plan
 from mcore.batches import Batches, make_batches
 from mcore.blend import distance
 from mcore.checkpoints import Checkpoint, look_at
-from mcore.distances import distance_key, summed
+from mcore.distances import base_key, distance_key, summed
 from mcore.errors import Cancelled, McoreError
 from mcore.evaluate import check_precision, logits, prepare
 from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
 from mcore.finetune import finetune
 from mcore.labels import by_data
-from mcore.live import Live, check_finite, open_live, orders_joined
+from mcore.live import Live, check_finite, open_live, orders_joined, weights_of
 from mcore.paths import coefficients
-from mcore.plan import Orders, Point
+from mcore.plan import Orders, Part, Point
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written, canonical
 from mcore.resolve import Endpoint, Resolved, resolve
@@ -35,8 +35,10 @@ from mcore.store import Store
 Stop = Callable[[], bool]
 
 
-def run(experiment: Experiment, store: Store, stop: Stop = lambda: False) -> Iterator[Event]:
+def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: Part = "all") -> Iterator[Event]:
     """Answer the question; every event tells of something that is in the store already.
+
+    ``part`` "training" ends with the two endpoints and how far they have come, and evaluates no point.
 
     Raises ``QuestionError`` before anything expensive, ``Cancelled`` soon after ``stop`` turns true.
     """
@@ -48,7 +50,8 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False) -> Ite
     store.put(resolved.fingerprint, canonical(as_written(experiment)).encode(), "experiment")
     yield from progress.announce()
     # Asked again: reading what is there has dropped what was damaged.
-    if progress.pending() or store.get(distance_key(resolved)) is None:
+    points = part == "all" and bool(progress.pending())
+    if points or not _measured(resolved, store, part):
         for end in (resolved.a, resolved.b):
             if end.recipe is None:
                 check_finite(end.source, end.side)  # before anything is trained
@@ -58,9 +61,13 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False) -> Ite
             checkpoints[end.side] = _opened(end, store)
         yield Working("reading the weights")
         live = open_live(checkpoints["a"], checkpoints["b"], "b" if resolved.heads[0] == "b" else "a", store)
-        yield from _evaluated(live, progress, store, stop)
-        timing = {"seconds": round(time.monotonic() - began, 3), **progress.timing()}
-        store.put(plan.timing_key(resolved.fingerprint), json.dumps(timing).encode(), "timing")
+        if points:
+            yield from _evaluated(live, progress, store, stop)
+        yield Working("measuring how far apart the weights are")
+        _measure(live, progress, store)
+        if part == "all":
+            timing = {"seconds": round(time.monotonic() - began, 3), **progress.timing()}
+            store.put(plan.timing_key(resolved.fingerprint), json.dumps(timing).encode(), "timing")
     yield Done(resolved.fingerprint)
 
 
@@ -112,10 +119,6 @@ def _evaluated(live: Live, progress: Progress, store: Store, stop: Stop) -> Iter
         pending = elsewhere and progress.pending()
         if pending:
             time.sleep(0.2)  # another process is computing the rest
-    if not store.has([distance_key(resolved)]):
-        yield Working("measuring the distance between A and B")
-        figures = _distance(live, resolved, progress.orders(0))
-        store.put(distance_key(resolved), json.dumps(figures).encode(), "distance")
 
 
 def _computed(live: Live, progress: Progress, point: Point, batches: Batches, store: Store, stop: Stop) -> PointReady:
@@ -154,6 +157,26 @@ def _find_orders(live: Live, resolved: Resolved, task: int, batches: Batches, st
             live.place_head(ends, end.side)
             order = by_data(logits(live.model, batches, stop), rows.labels, len(rows.names))
             plan.keep_order(end, resolved.tasks[task], order, store)
+
+
+def _measured(resolved: Resolved, store: Store, part: Part) -> bool:
+    """Whether the distances are there that a part of the answer needs (reading them drops what was damaged)."""
+    if part == "all":
+        return store.get(distance_key(resolved)) is not None
+    trained = [end for end in (resolved.a, resolved.b) if end.recipe]
+    return all(store.get(base_key(end)) is not None and store.folder(end.fingerprint) for end in trained)
+
+
+def _measure(live: Live, progress: Progress, store: Store) -> None:
+    """Keep the distances that are missing: of A from B, and of each trained one from its base."""
+    resolved, orders = progress.resolved, progress.orders(0)
+    if orders is not None and not store.has([distance_key(resolved)]):
+        store.put(distance_key(resolved), json.dumps(_distance(live, resolved, orders)).encode(), "distance")
+    for end in (resolved.a, resolved.b):
+        if end.recipe and not store.has([base_key(end)]):
+            base, tuned = weights_of(end.recipe.base, live.model, store, end.side), live.weights[end.side]
+            names = sorted((base.names & tuned.names) - live.output_layer)
+            store.put(base_key(end), json.dumps(summed(distance(base, tuned, names), live.output_layer)).encode(), "distance")
 
 
 def _distance(live: Live, resolved: Resolved, orders: Orders) -> dict:

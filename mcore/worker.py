@@ -30,12 +30,13 @@ from mcore.database import held
 from mcore.errors import Cancelled, McoreError
 from mcore.events import Event, Failed
 from mcore.jobs import Job, Jobs, State
+from mcore.plan import Part
 from mcore.profile import profile
 from mcore.question import Experiment, parse
 from mcore.store import Store
 from mcore.threads import share_the_cores
 
-Runner = Callable[[Experiment, Store, Callable[[], bool]], Iterator[Event]]
+Runner = Callable[[Experiment, Store, Callable[[], bool], Part], Iterator[Event]]
 RUNNER = "mcore.run:run"
 LOCK, READY, LOG = "worker.lock", "worker.ready", "worker.log"  # in the store; who holds READY takes jobs
 GAVE_UP = 75  # the exit code after a job that did not stop
@@ -114,7 +115,7 @@ class Worker:
     def _outcome(self, job: Job, stop: threading.Event) -> tuple[State, str]:
         """The state in which the job ends, and the sentence that tells why."""
         try:
-            for event in self._engine()(parse(job.experiment), self.store, stop.is_set):
+            for event in self._engine()(parse(job.experiment), self.store, stop.is_set, job.part):
                 if isinstance(event, Failed):  # ``finish`` emits it
                     return "failed", event.sentence
                 self.jobs.emit(job.id, event)

@@ -12,7 +12,7 @@ from mcore.question import Experiment, fingerprint
 from mcore.store import Store
 
 
-def run(experiment: Experiment, store: Store, stop: Callable[[], bool]) -> Iterator[Event]:
+def run(experiment: Experiment, store: Store, stop: Callable[[], bool], part: str) -> Iterator[Event]:
     behaviour = experiment.tasks[0].task.removeprefix("builtin:")
     name, points = fingerprint(experiment), experiment.ts()
     yield Resolved(name, len(points), 0)
