@@ -83,13 +83,13 @@ def _path(
     below = [_frame(accuracy, look, "Accuracy", "~%"), *_lines(result, asked, accuracy, look)]
     below += _baseline(result, accuracy, look)
     below += [*_waiting(result, asked, accuracy, look), *_points(result, accuracy, look)]
-    layered = alt.layer(alt.layer(*above), alt.layer(*below)).resolve_scale(y="independent")
+    layered = alt.layer(alt.layer(*above), alt.layer(*below), resolve=alt.Resolve(scale={"y": "independent"}))
     return finish(layered, look, width, high + gap + low, alternative(result))
 
 
 def _layer(rows: list[dict]) -> alt.Chart:
     """Rows with ``t`` and ``y``; scales and axes come from ``_frame``, the first layer of the panel."""
-    return alt.Chart(alt.InlineData(values=rows)).encode(x=alt.X("t:Q"), y=alt.Y("y:Q"))
+    return alt.Chart(alt.InlineData(values=tuple(rows))).encode(x=alt.X("t:Q"), y=alt.Y("y:Q"))
 
 
 def _frame(panel: Panel, look: Theme, title: str, form: str) -> alt.Chart:

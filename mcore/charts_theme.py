@@ -54,23 +54,27 @@ def theme(dark: bool) -> Theme:
 
 def finish(chart: alt.LayerChart, look: Theme, width: int | str, height: int, told: str = "") -> alt.LayerChart:
     """The chart with its size, colours and description. All charts are one layered view, which fits any width."""
-    return chart.properties(
-        width=width,
-        height=height,
-        description=told,
-        background=look.background,
-        padding={"left": 4, "top": 4, "right": 10, "bottom": 4},
-        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-    ).configure(
-        font=look.font,
-        view=alt.ViewConfig(stroke=None),
-        axis=alt.AxisConfig(
-            labelColor=look.quiet, titleColor=look.text, gridColor=look.grid, tickColor=look.grid, domainColor=look.grid,
-            labelFontSize=look.size, titleFontSize=look.size, titleFontWeight=600, labelPadding=6, domain=False,
-            ticks=False,
+    told_of = {
+        "width": width,
+        "height": height,
+        "description": told,
+        "background": look.background,
+        "padding": {"left": 4, "top": 4, "right": 10, "bottom": 4},
+        "autosize": alt.AutoSizeParams(type="fit-x", contains="padding"),
+        "config": alt.Config(
+            font=look.font,
+            view=alt.ViewConfig(stroke=None),
+            axis=alt.AxisConfig(
+                labelColor=look.quiet, titleColor=look.text, gridColor=look.grid, tickColor=look.grid,
+                domainColor=look.grid, labelFontSize=look.size, titleFontSize=look.size, titleFontWeight=600,
+                labelPadding=6, domain=False, ticks=False,
+            ),
+            text=alt.MarkConfig(font=look.font, fontSize=look.size),
         ),
-        text=alt.MarkConfig(font=look.font, fontSize=look.size),
-    )  # fmt: skip
+    }  # fmt: skip
+    for name, value in told_of.items():  # properties() and configure() would each copy every layer with its rows
+        chart[name] = value
+    return chart
 
 
 def panel_axis(title: str, top: float, number_format: str, values: list[float] | None = None) -> alt.Axis:

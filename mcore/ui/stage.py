@@ -9,6 +9,7 @@ import streamlit as st
 from mcore.charts import path_chart, training_chart
 from mcore.question import Experiment, Recipe
 from mcore.ui import draft
+from mcore.ui.drawing import draw
 from mcore.ui.html import mark, show, text
 from mcore.ui.suggestions import suggestion
 from mcore.ui.theme import dark
@@ -23,8 +24,7 @@ def stage(task: Mapping, question: Experiment, where: str = "", live: bool = Fal
         left, right = st.columns([CHART, BESIDE], gap="large")
         with left:
             asked = question.ts() if live or len(task["t"]) < len(question.ts()) else None
-            chart = path_chart(task, asked, dark())
-            st.altair_chart(chart, theme=None, width="stretch", key="path-chart")
+            draw(path_chart, task, asked, dark(), key="path-chart")
         with right:
             _beside(task, question, where, live, change)
 
@@ -48,7 +48,7 @@ def training_stage(curves: Mapping[str, Sequence[Mapping]], question: Experiment
 
 def training_curves(curves: Mapping[str, Sequence[Mapping]], question: Experiment) -> None:
     steps = max((end.last_step for end in (question.a, question.b) if isinstance(end, Recipe)), default=1)
-    st.altair_chart(training_chart(curves, steps, dark()), theme=None, width="stretch", key="training-chart")
+    draw(training_chart, curves, steps, dark(), key="training-chart")
 
 
 def _beside(task: Mapping, question: Experiment, where: str, live: bool, change: bool) -> None:

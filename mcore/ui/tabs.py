@@ -12,6 +12,7 @@ from mcore.knowledge import exchanged
 from mcore.names import finite, percent, plain, t_text
 from mcore.ui import export
 from mcore.ui.address import whole
+from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.html import figures, rich, show, table, text
 from mcore.ui.stage import training_curves
@@ -57,7 +58,7 @@ def _knowledge(now: Standing, task: Mapping, number: int) -> None:
         return
     left, right = st.columns([2.3, 1], gap="large")
     with left:
-        st.altair_chart(knowledge_chart(task, dark()), theme=None, width="stretch", key="knowledge-chart")
+        draw(knowledge_chart, task, dark(), key="knowledge-chart")
     with right:
         show(
             rich(
@@ -142,7 +143,7 @@ def _weights(result: Mapping) -> None:
     left, right = st.columns([2.3, 1], gap="large")
     with left:
         show(text("Distance between A and B by layer", "head"))
-        st.altair_chart(layers_chart(told, dark()), theme=None, width="stretch", key="layers-chart")
+        draw(layers_chart, told, dark(), key="layers-chart")
     with right:
         show(
             figures(
