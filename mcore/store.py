@@ -73,19 +73,25 @@ class Store:
         """The bytes under ``key``, marked as used; None if there are none or they were damaged."""
         return self.get_many([key]).get(key)
 
-    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of those keys that are there and whole, marked as used."""
+    def get_many(self, keys: Iterable[str], touch: bool = True) -> dict[str, bytes]:
+        """The bytes of those keys that are there and whole, marked as used unless they are only listed."""
         with told(self.root):
             found = {key: self._read(key) for key in self._named(keys, "files IS NULL")}
         for key in [key for key, data in found.items() if data is None]:
             del found[key]
             self._drop_damaged(key, lambda key=key: self._read(key) is None)
-        self._mark_used(found)
+        self._mark_used(found if touch else ())
         return found
 
     def has(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that the index names."""
         return self._named(keys, "TRUE")
+
+    def known(self, keys: Iterable[str]) -> list[Entry]:
+        """What the index says of those of the keys that it names."""
+        asked = json.dumps([key for key in keys if self._blob(key)])
+        rows = self._index.rows("SELECT * FROM entries WHERE key IN (SELECT value FROM json_each(?))", asked)
+        return [Entry(*row[:5], plain(row["about"])) for row in rows]
 
     def put(self, key: str, data: bytes, kind: str, about: dict | None = None) -> None:
         """Keep ``data``. Atomic; what was under the key is replaced. Raises ``McoreError`` (too large, disk full)."""
