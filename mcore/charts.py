@@ -5,7 +5,7 @@ Every chart is one layered view (that fits any width), has fixed axes, and colou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import altair as alt
@@ -24,32 +24,12 @@ from mcore.charts_theme import (
     way_axis,
     way_scale,
 )
-from mcore.names import finite
+from mcore.charts_training import training_chart
 from mcore.words import alternative
 
 __all__ = [
     "alternative", "figure", "knowledge_chart", "layers_chart", "path_chart", "to_png", "to_svg", "training_chart",
 ]  # fmt: skip
-
-
-def training_chart(
-    curves: Mapping[str, Iterable[Mapping]], steps: int, dark: bool = False, width: int | str = "container"
-) -> alt.LayerChart:
-    """``curves``: "A" and "B", each rows of ``step``, ``loss`` and (where measured) ``validation_accuracy``."""
-    look, top, bottom = theme(dark), 150, 280
-    curves = {name: list(rows) for name, rows in curves.items()}
-    losses, right = ({name: _series(rows, field) for name, rows in curves.items()}
-                     for field in ("loss", "validation_accuracy"))  # fmt: skip
-    every = [point[1] for points in losses.values() for point in points]
-    firsts = [points[0][1] for points in losses.values() if points] or [1.0]
-    high = growing([0.0, *firsts], every, 0.08, 0)
-    below = growing([0.5, 1.0], [point[1] for points in right.values() for point in points], 0.02, 0, 1)
-    layers = [
-        _curves(losses, look, "Training loss (nats)", ".2~f", (0, top), high, steps),
-        _curves(right, look, "Validation accuracy", "~%", (top + 40, bottom), below, steps),
-    ]
-    return finish(alt.layer(*layers).resolve_scale(y="independent"), look, width, bottom,
-                  f"Training loss and validation accuracy of {' and '.join(curves) or 'A and B'} over {steps} steps.")  # fmt: skip
 
 
 def knowledge_chart(result: Mapping, dark: bool = False, width: int | str = "container") -> alt.LayerChart:
@@ -116,36 +96,6 @@ def layers_chart(distance: Mapping | None, dark: bool = False, width: int | str 
     farthest = max(layers, key=lambda layer: layer["apart"], default=None)
     told = f"Distance between A and B by layer; farthest apart: {farthest['layer']}." if farthest else "No distance yet."
     return finish(alt.layer(bars, numbers), look, width, max(60, 24 * len(layers)), told)
-
-
-def _series(rows: Sequence[Mapping], field: str) -> list[tuple[float, float]]:
-    return [(row["step"], row[field]) for row in rows if finite(row.get(field))]
-
-
-def _curves(
-    series: Mapping[str, list[tuple[float, float]]], look: Theme, title: str, number_format: str,
-    pixels: tuple[float, float], domain: tuple[float, float], steps: int,
-) -> alt.LayerChart:  # fmt: skip
-    """Lines over training steps, A blue and B orange, each named at its last point."""
-    rows = [{"step": step, "y": y, "end": end} for end, points in series.items() for step, y in points]
-    colour = alt.Color("end:N", scale=alt.Scale(domain=["A", "B"], range=[look.a, look.b]), legend=None)
-    base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("step:Q", scale=alt.Scale(domain=[0, max(1, steps)], nice=False),
-                axis=alt.Axis(title="training step", titleFontWeight=400, grid=False, offset=8, tickCount=6, labelFlush=True)),
-        y=alt.Y("y:Q", scale=panel_scale(domain, *pixels), axis=panel_axis(title, pixels[0], number_format, ticks(domain, 4))),
-        color=colour,
-        tooltip=[alt.Tooltip("end:N"), alt.Tooltip("step:Q"),
-                 alt.Tooltip("y:Q", title=title, format=".3f" if "loss" in title else ".1%")],
-    )  # fmt: skip
-    latest = [{"step": points[-1][0], "y": points[-1][1], "end": end} for end, points in series.items() if points]
-    close = len(latest) == 2 and abs(latest[0]["y"] - latest[1]["y"]) / (domain[1] - domain[0]) * (pixels[1] - pixels[0]) < 14
-    upper = max(latest, key=lambda row: row["y"], default={})
-    layers = [base.mark_line(strokeWidth=2, clip=True), base.mark_circle(size=40, opacity=1, clip=False)]
-    for row in latest:
-        dy = (-9 if row is upper else 9) if close else 0
-        letter = base.properties(data=alt.InlineData(values=[row])).encode(text="end:N")
-        layers.append(letter.mark_text(align="left", dx=7, dy=dy, fontWeight=700))
-    return alt.layer(*layers)
 
 
 def _panel(

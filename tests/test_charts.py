@@ -25,8 +25,9 @@ STAGES = {
 
 
 def leaves(spec: dict) -> list[dict]:
-    """All unit views of a specification."""
-    return [leaf for layer in spec["layer"] for leaf in leaves(layer)] if "layer" in spec else [spec]
+    """All unit views of a specification, each with the data that it has or inherits."""
+    above = {"data": spec["data"]} if "data" in spec else {}
+    return [leaf for layer in spec["layer"] for leaf in leaves(above | layer)] if "layer" in spec else [spec]
 
 
 def rows(leaf: dict, spec: dict) -> list[dict]:
@@ -155,11 +156,14 @@ def test_knowledge_bars_are_the_counts_of_forgotten_and_learned():
 
 
 def test_training_curves_keep_a_fixed_axis_and_skip_what_was_not_measured():
-    curve = [{"step": step, "loss": 0.7 - step / 100, "validation_accuracy": 0.8 if step == 20 else None} for step in range(0, 31, 10)]
+    curve = [{"step": step, "loss": 0.7 - step / 100, "validation_accuracy": 0.8 if step == 20 else None, "validation_loss": 0.9 if step == 20 else None} for step in range(0, 31, 10)]
     spec = charts.training_chart({"A": curve, "B": curve[:2]}, 150, width=420).to_dict()
     assert all(leaf["encoding"]["x"]["scale"]["domain"] == [0, 150] for leaf in marked(spec, "line"))
-    loss, accuracy = (rows(leaf, spec) for leaf in marked(spec, "line"))
-    assert len(loss) == 6 and accuracy == [{"step": 20, "y": 0.8, "end": "A"}]
+    loss, held_out, accuracy = (rows(leaf, spec) for leaf in marked(spec, "line"))
+    assert len(loss) == 6 and accuracy == [{"step": 20, "y": 0.8, "end": "A"}] and held_out == [{"step": 20, "y": 0.9, "end": "A"}]
+    in_loss = [leaf["encoding"]["y"]["scale"] for leaf in marked(spec, "line")[:2]]
+    assert in_loss[0] == in_loss[1] and in_loss[0]["domain"][1] > 0.9
+    assert "A: step 30 of 150" in spec["description"] and "80.0 % of its validation rows right" in spec["description"]
     assert charts.to_svg(charts.training_chart({"A": curve, "B": []}, 150, dark=True))
 
 
