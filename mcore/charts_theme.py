@@ -70,6 +70,7 @@ def finish(chart: alt.LayerChart, look: Theme, width: int | str, height: int, to
                 labelPadding=6, domain=False, ticks=False,
             ),
             text=alt.MarkConfig(font=look.font, fontSize=look.size),
+            mark=alt.MarkConfig(aria=False),  # read aloud, hundreds of pieces of lines would drown the description
         ),
     }  # fmt: skip
     for name, value in told_of.items():  # properties() and configure() would each copy every layer with its rows
