@@ -33,6 +33,7 @@ TOLD = {
 }
 LEFT = 58  # pixels from a chart's left edge to t = 0, so that the flow and the grid beneath it share one axis
 RIGHT = 10
+STRIP = 0.006  # of the path: half of a computed point's width while others are to come
 MOST_LABELS = 6  # lines in the chart of one example
 
 
@@ -80,7 +81,7 @@ def flow_chart(
         x=way, y=alt.Y("y:Q", scale=scale, axis=axis), y2="y2:Q",
         color=alt.Color("set:N", legend=None, scale=alt.Scale(domain=names, range=[getattr(colours, n) for n in names])),
     )  # fmt: skip
-    layers = [areas, *_veils(grid, asked, scale, look), *_level(told, grid, scale, look), _hover(told, grid, scale, look)]
+    layers = [areas, *_veils(grid, asked, stacked, colours, scale, look), *_level(told, grid, scale, look), _hover(told, grid, scale, look)]
     return finish(alt.layer(*layers), look, width, height, flow_told(grid))
 
 
@@ -185,15 +186,24 @@ def packed(grid: Grid, places: Sequence[int], levels: int = 64) -> np.ndarray:
     return np.ascontiguousarray((level + levels * grid.right[:, chosen].astype(np.uint8)).T)
 
 
-def _veils(grid: Grid, asked: Iterable[float] | None, scale: alt.Scale, look: Theme) -> list[alt.Chart]:
-    """Pale where the areas only join neighbours between which points are to come."""
+def _veils(
+    grid: Grid, asked: Iterable[float] | None, stacked: list[dict], colours: Palette, scale: alt.Scale, look: Theme
+) -> list[alt.Chart]:
+    """While points are to come: pale where the areas only join neighbours, and a full strip at each t that is there."""
     to_come = same_t(asked if asked is not None else ()) - same_t(grid.ts)
     ends = [*([0.0] if not grid.has_a else []), *grid.ts, *([1.0] if grid.ts[-1] < 1 else [])]
     gaps = [{"t": low, "t2": high, "y": 0, "y2": grid.total} for low, high in pairwise(ends) if any(low <= t <= high for t in to_come)]
     if not gaps:
         return []
-    data = alt.Chart(alt.InlineData(values=gaps))
-    return [data.mark_rect(fill=look.ground, opacity=0.6).encode(x="t:Q", x2="t2:Q", y=alt.Y("y:Q", scale=scale), y2="y2:Q")]
+    y = alt.Y("y:Q", scale=scale)
+    pale = alt.Chart(alt.InlineData(values=gaps)).mark_rect(fill=look.ground, opacity=0.6).encode(x="t:Q", x2="t2:Q", y=y, y2="y2:Q")
+    strips = [
+        row | {"t": max(0, row["t"] - STRIP), "t2": min(1, row["t"] + STRIP), "colour": getattr(colours, row["set"])} for row in stacked
+    ]
+    there = alt.Chart(alt.InlineData(values=strips)).mark_rect().encode(
+        x="t:Q", x2="t2:Q", y=y, y2="y2:Q", fill=alt.Fill("colour:N", scale=None)
+    )  # fmt: skip
+    return [pale, there]
 
 
 def _level(told: Sequence[dict], grid: Grid, scale: alt.Scale, look: Theme) -> list[alt.Chart]:
@@ -245,7 +255,8 @@ def _label_names(
         name = str(names[k])
         row = [{"t": ts[i], "y": y, "text": name if len(name) <= 24 else name[:23] + "…"}]
         base = alt.Chart(alt.InlineData(values=row)).encode(x="t:Q", y=alt.Y("y:Q"), text="text:N")
-        look_of = {"dy": 15 if y > 0.5 else -13, "fontWeight": 700 if k == true else 400}
+        others = [probabilities[i, other] for other in shown if other != k] or [0.5]
+        look_of = {"dy": -13 if y > np.mean(others) else 15, "fontWeight": 700 if k == true else 400}  # away from the others
         layers += [
             base.mark_text(stroke=look.ground, strokeWidth=3, strokeJoin="round", fill=look.ground, **look_of),
             base.mark_text(color=look.text if k == true else look.quiet, **look_of),

@@ -13,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from mcore.charts_knowledge import palette
+from mcore.charts_theme import theme
 from mcore.grid import GROUPS, ORDERS, Grid, as_csv, as_text
 from mcore.names import t_text, task_name
 from mcore.question import Experiment
@@ -62,7 +63,7 @@ def examples(
             show(text("No example is in this group and holds these words.", "note"))
     with right:
         _reading(grid, brush, len(inside), len(places))
-    left, right = st.columns([1.75, 1], gap="large")
+    left, right = st.columns([2.3, 1], gap="large")
     with left:
         _table(grid, inside, chosen, stamp)
     with right:
@@ -135,9 +136,8 @@ def _did() -> None:
         look(row=str(ids[int(did["rank"])]))
     elif did.get("kind") == "brush":
         t, rows = did.get("t"), did.get("rows")
-        look(t=tuple(map(float, t)) if t else None, rows=tuple(map(int, rows)) if rows else None)
-        if rows and rows[0] == rows[1] and rows[0] < len(ids):
-            look(row=str(ids[rows[0]]))
+        one = {"row": str(ids[rows[0]])} if rows and rows[0] == rows[1] < len(ids) else {}
+        look(t=tuple(map(float, t)) if t else None, rows=tuple(map(int, rows)) if rows else None, **one)
 
 
 def _reading(grid: Grid, brush: dict, inside: int, count: int) -> None:
@@ -154,7 +154,7 @@ def _reading(grid: Grid, brush: dict, inside: int, count: int) -> None:
         show(rich(f"Only the {len(grid):,} rows that change are shown: a shipped result does not hold the model's [confidence], "
                   f"and of the others only that {grid.always:,} are [mastered] throughout and {grid.never:,} never.", "quiet"))  # fmt: skip
     else:
-        show(rich("The paler, the less sure: colour is the probability of the true label, the model's [confidence] in it.", "quiet"))
+        show(rich("The fainter, the less sure: colour is the probability of the true label, the model's [confidence] in it.", "quiet"))
     show(text("Drag across to mark a range of t, down to mark rows, or both; click a row to read it.", "quiet"))
     if brush["t"] or brush["rows"]:
         show(text(_brushed(brush, inside), "body"))
@@ -187,9 +187,9 @@ def _table(grid: Grid, inside: np.ndarray, chosen: int | None, stamp: str) -> No
         _frame(grid, listed), hide_index=True, height=min(430, 38 + 35 * len(listed)), key=TABLE, on_select=_selected,
         selection_mode="single-row", placeholder="–", alt="The examples in view",
         column_config={
-            "text": st.column_config.TextColumn("text", width=290),
+            "text": st.column_config.TextColumn("text", width=310),
             "true label": st.column_config.TextColumn("true label", width=95),
-            "along t": st.column_config.LineChartColumn("along t", width=95, y_min=0, y_max=1, help="Probability of the true label from A to B."),
+            "along t": st.column_config.LineChartColumn("along t", width=95, y_min=0, y_max=1, color=theme(dark()).quiet, help="Probability of the true label from A to B."),
             "forgotten at": number("forgotten at", format="%.2f", width=95, help="The first t at which a row that A masters is wrong."),
             "learned at": number("learned at", format="%.2f", width=95, help="The first t at which a row that A does not master is right."),
             "row": number("row", format="%d", width=65, help="Its place in the data."),

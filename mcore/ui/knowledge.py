@@ -15,7 +15,7 @@ from mcore import presets
 from mcore.charts_knowledge import FLOW, flow_chart, palette
 from mcore.errors import QuestionError
 from mcore.grid import Grid
-from mcore.names import differences, endpoint_name
+from mcore.names import differences, endpoint_name, t_text
 from mcore.plan import wanted
 from mcore.question import Experiment, parse
 from mcore.resolve import resolve
@@ -39,6 +39,7 @@ STYLE = """<style>
 .mc-legend i.mc-wide { width: 2.6rem; }
 .mc-example { font-size: 1rem; line-height: 1.55; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 15rem;
   overflow: auto; border-left: 3px solid var(--mc-line); padding: .1rem .8rem; margin: 0 0 .5rem; }
+@media (max-width: 640px) { :is(.st-key-flow, .st-key-examples) [data-testid="stHorizontalBlock"] { gap: 1rem; } }
 </style>"""
 
 
@@ -49,12 +50,13 @@ def knowledge() -> None:
     show("<h1>Knowledge along the path</h1>", rich(SAID, "quiet"))
     if link_wrong:
         show(text(f"{link_wrong} The question below is the first one instead.", "error"))
+    question = None
     try:
         question = draft.experiment()
         now = engine.standing(question)
     except QuestionError as wrong:
         show(text(str(wrong), "error"))
-        _to_compare("Put it right in Compare", None)
+        _to_compare("Put it right in Compare", question)
         _shipped("Until the question can be answered, here is what the first one's examples do.")
         return
     if not link_wrong:
@@ -83,8 +85,8 @@ def _asked(now: Standing) -> None:
 
 
 def _to_compare(label: str, question: Experiment | None) -> None:
-    query = address.query(question) if question else {"v": "1", "q": st.query_params.get("q", "")}
-    st.page_link(COMPARE, label=label, query_params=query, icon=":material/tune:")
+    """Where there is no question, what was typed in Compare stands there still."""
+    st.page_link(COMPARE, label=label, query_params=address.query(question) if question else None, icon=":material/tune:")
 
 
 def _status(question: Experiment, stored: int, active: bool) -> None:
@@ -111,10 +113,10 @@ def _missing(now: Standing) -> None:
     rows, tasks = sum(len(task.rows) for task in now.resolved.tasks), len(now.resolved.tasks)
     training = " and ".join(side.upper() for side, there in now.trained.items() if not there)
     first = f"fine-tunes {training}, then " if training else ""
-    kept = f" {now.stored:,} of {now.points:,} points are there; the picture below shows those." if now.stored else " Nothing is computed yet."
+    kept = f"{now.stored:,} of {now.points:,} points so far, as the picture shows." if now.stored else "Nothing is computed yet."
     left, right = st.columns([3, 1], vertical_alignment="center")
     with left:
-        show(text(f"{kept.strip()} Run {first}evaluates {(now.points - now.stored) // tasks:,} points on {rows:,} rows.", "note"))
+        show(text(f"{kept} Run {first}evaluates {(now.points - now.stored) // tasks:,} points on {rows:,} rows.", "note"))
     with right:
         st.button("Run", type="primary", icon=":material/play_arrow:", key="knowledge-run", on_click=engine.submit, args=(now,), width="stretch")
 
@@ -148,7 +150,7 @@ def _verdict(grid: Grid) -> None:
     counts = {name: int(mask.sum()) for name, mask in grid.groups.items()}
     show(text("What this means", "head"))
     if not grid.has_ends:
-        start = "A" if grid.has_a else f"The model at t = {grid.ts[0]:.2f}, the first one there,"
+        start = "A" if grid.has_a else f"The model at t = {t_text(grid.ts[0])}, the first one there,"
         show(text(f"{start} masters {told[0]['kept']:,} of {grid.total:,} examples. What becomes of them shows when both ends are there.", "verdict"))
         return
     show(text(_sentence(told, counts, grid), "verdict"))
@@ -167,8 +169,8 @@ def _sentence(told: Sequence[dict], counts: dict[str, int], grid: Grid) -> str:
     if not worst["forgotten"]:
         return f"Nothing that A masters is lost anywhere on the way; {counts['only_b']:,} examples are learned."
     most = (
-        f"Of the {told[0]['kept']:,} examples that A masters, {worst['forgotten']:,} are forgotten at t = {worst['t']:.2f}, "
-        "where most are"
+        f"Of the {told[0]['kept']:,} examples that A masters, at most {worst['forgotten']:,} are forgotten at once, "
+        f"at t = {t_text(worst['t'])}"
     )
     if not counts["regained"]:
         return f"{most}; none that both ends master is lost in between."
@@ -176,7 +178,7 @@ def _sentence(told: Sequence[dict], counts: dict[str, int], grid: Grid) -> str:
 
 
 def _examples(grid: Grid, asked: Sequence[float], stamp: str, now: Standing, number: int) -> None:
-    with guarded():
+    with guarded(), st.container(key="examples"):
         examples(grid, asked, stamp, lambda place: _along(stamp, place, number, now), len(now.question.tasks))
 
 
@@ -197,7 +199,7 @@ def _shipped(offer: str) -> None:
 
 
 def _shipped_examples(grid: Grid, stamp: str) -> None:
-    with guarded():
+    with guarded(), st.container(key="examples"):
         examples(grid, grid.ts, stamp, None)
 
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import streamlit as st
 
-from mcore.question import Experiment
 from mcore.ui import draft, view
 from mcore.ui.view import View
+
+MOST_TASKS = 8  # of a question
 
 
 def seen(tasks: int) -> View:
@@ -22,11 +23,9 @@ def look(**changes: object) -> None:
         changes = {"rows": None} | changes
     if "task" in changes:
         changes = {"row": None} | changes
-    for name, value in view.written(replace(seen(Experiment.model_fields["tasks"].metadata[1].max_length), **changes)).items():
-        if value is not None:
-            st.query_params[name] = value
-        elif name in st.query_params:
-            del st.query_params[name]
+    written = view.written(replace(seen(MOST_TASKS), **changes))
+    others = {name: value for name, value in st.query_params.to_dict().items() if name not in written}
+    st.query_params.from_dict(others | {name: value for name, value in written.items() if value is not None})  # one step back
 
 
 def bound(name: str, shown: object) -> dict:
