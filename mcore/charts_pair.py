@@ -16,7 +16,7 @@ from mcore.names import finite, nats, percent, t_text
 from mcore.words import SMALL, is_connected
 
 HIGH, GAP, LOW = 260, 44, 110
-STYLES = (("circle", [1, 0], 1.0), ("square", [7, 4], 0.0))  # of the first and the second: mark, dashes, filled
+STYLES = (("circle", [1, 0], True), ("square", [7, 4], False))  # of the first and the second: mark, dashes, filled
 
 
 def pair_chart(
@@ -92,8 +92,8 @@ def _curves(both: Sequence[Mapping], panel: Panel, look: Theme) -> list[alt.Char
                 alt.Tooltip("accuracy:Q", format=".1%")]  # fmt: skip
         base = _layer(rows)
         colour = alt.Color("t:Q", scale=way_scale(look), legend=None)
-        mark = {"shape": shape, "size": 75 if filled else 60, "opacity": 1, "strokeWidth": 1.6}
-        dots = base.mark_point(filled=bool(filled), fill=None if filled else look.ground, **mark)
+        inside = {} if filled else {"fill": look.ground}
+        dots = base.mark_point(filled=filled, shape=shape, size=65, opacity=1, strokeWidth=1.6, **inside)
         layers += [
             _layer([row for row in rows if row["t"] in (0, 1)]).mark_line(stroke=look.line, strokeDash=[2, 4], strokeWidth=1),
             base.mark_line(stroke=look.text, strokeDash=dashes, strokeWidth=1.8, opacity=0.85),

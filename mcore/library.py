@@ -8,6 +8,7 @@ counts as used.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -25,10 +26,11 @@ from mcore.result import collect
 from mcore.resultfile import ResultFile
 from mcore.store import Entry, Store
 
-Kind = Literal["experiment", "model", "import"]
-KINDS: tuple[Kind, ...] = ("experiment", "model", "import")
+Kind = Literal["experiment", "model", "import", "shipped"]
+KINDS: tuple[Kind, ...] = ("experiment", "model", "import")  # those that the store holds
 SKETCHED = 33  # points of a row's small curve
 DAY = 24 * 3600.0
+TRIED_AGAIN = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Facts:
     stored: int = 0  # of them in the store when this was read off
     summary: Mapping | None = None
     wrong: str = ""
+    read: float = 0.0  # when, in seconds since 1970
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -80,15 +83,21 @@ def items(store: Store) -> list[Item]:
     return sorted(found, key=lambda item: (-item.created, item.key))
 
 
+def shipped(told: Mapping) -> Item:
+    """The result that ships with the app, as a row."""
+    question = parse(told["experiment"])
+    return Item(told["fingerprint"], "shipped", title(question), 0, 0.0, question, told=summary(told))
+
+
 def matching(
-    every: Sequence[Item], kind: Kind | None = None, words: str = "", tags: Iterable[str] = (), notes: Mapping | None = None
+    every: Sequence[Item], kinds: Iterable[Kind] | None = None, words: str = "", tags: Iterable[str] = (), notes: Mapping | None = None
 ) -> list[Item]:
-    """Those of a kind that have every word (in name, file, task or note) and every tag."""
-    asked, wanted, notes = words.lower().split(), set(tags), notes or {}
+    """Those of some kinds that have every word (in name, file, task or note) and every tag."""
+    asked, wanted, notes, kinds = words.lower().split(), set(tags), notes or {}, kinds and set(kinds)
     return [
         item
         for item in every
-        if (kind is None or item.kind == kind)
+        if (kinds is None or item.kind in kinds)
         and wanted <= set(notes[item.key].tags if item.key in notes else ())
         and all(word in f"{item.words} {notes[item.key].text.lower() if item.key in notes else ''}" for word in asked)
     ]
@@ -103,17 +112,21 @@ def title(question: Experiment) -> str:
 
 
 def facts(item: Item, store: Store) -> Facts:
-    """Read a result's parts and numbers; of an imported file what was told when it came."""
+    """Read a result's parts and numbers; of an imported file what was told when it came; a model's accuracy."""
+    if item.kind == "model":
+        curve = training(item.key, store)
+        return Facts(summary=_trained(curve) if curve else None, wrong=item.wrong)
     if item.kind != "experiment" or item.question is None:
         return Facts(summary=item.told, wrong=item.wrong)
     try:
         resolved = resolve(item.question)
     except QuestionError as wrong:
-        return Facts(wrong=f"It cannot be opened as things are. {wrong}")
+        return Facts(wrong=f"It cannot be opened as things are. {wrong}", read=time.time())
     except McoreError as wrong:
-        return Facts(wrong=str(wrong))
+        return Facts(wrong=str(wrong), read=time.time())
     if resolved.fingerprint != item.key:
-        return Facts(wrong="A file that its question names has changed since, so this is the answer to another question now.")
+        changed = "A file that its question names has changed since: what was computed answers a question that is gone."
+        return Facts(wrong=changed, read=time.time())
     responses = tuple(_responses(resolved, store))
     there = store.has(responses)
     told = collect(resolved, store) if there else None
@@ -124,7 +137,26 @@ def facts(item: Item, store: Store) -> Facts:
         points=len(plan.wanted(resolved)) * len(resolved.tasks),
         stored=sum(key in there for key in responses),
         summary=summary(told) if told else None,
+        read=time.time(),
     )
+
+
+def training(model: str, store: Store) -> list[dict]:
+    """The curve of a model's training, read without counting as use; empty where there is none."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return list(json.loads((store.root / "folders" / model / "training.json").read_bytes())["curve"])
+    return []
+
+
+def _trained(curve: Sequence[Mapping]) -> dict:
+    """What a row shows of a model: its accuracy, a sketch of its training loss over the share of its steps."""
+    last = curve[-1]
+    pick = range(0, len(curve), max(1, -(-len(curve) // SKETCHED)))
+    return {
+        "accuracy": [last.get("validation_accuracy")],
+        "t": [curve[i]["step"] / max(1, last["step"]) for i in pick],
+        "loss": [curve[i]["loss"] for i in pick],
+    }
 
 
 def summary(told: Mapping) -> dict:
@@ -153,13 +185,13 @@ def known_facts(found: Sequence[Item], store: Store, notes: Notes | None, second
     known, fresh, until = {}, {}, time.monotonic() + seconds
     for item in found:
         one = told.get(item.key)
-        if item.kind != "experiment":
-            known[item.key] = Facts(summary=item.told, wrong=item.wrong)
-        elif one and sum(part in there for part in one.responses) == one.stored:
+        if item.kind != "experiment" or item.wrong:
+            known[item.key] = facts(item, store)
+        elif one and _holds(one, there):
             known[item.key] = one
         elif not fresh or time.monotonic() < until:
             known[item.key] = fresh[item.key] = facts(item, store)
-    if notes and (kept := {key: vars(one) for key, one in fresh.items() if not one.wrong and one.responses}):
+    if notes and (kept := {key: vars(one) for key, one in fresh.items()}):
         with suppress(McoreError):  # it is read again next time
             notes.remember(kept)
     return known
@@ -288,6 +320,12 @@ def _beside(resolved: Resolved) -> tuple[str, ...]:
     """Distance, timing, the orders of labels."""
     orders = [plan.order_key(end, task) for i, task in enumerate(resolved.tasks) for end in plan.heads(resolved, i)]
     return (distance_key(resolved), plan.timing_key(resolved.fingerprint), *orders)
+
+
+def _holds(one: Facts, there: set[str]) -> bool:
+    """Whether nothing has changed since; what could not be read, or had no labels' order yet, is tried again soon."""
+    settled = bool(one.responses) or time.time() - one.read < TRIED_AGAIN
+    return settled and sum(key in there for key in one.responses) == one.stored
 
 
 def _facts_of(data: Mapping) -> Facts | None:

@@ -9,7 +9,7 @@ import streamlit as st
 from mcore import presets
 from mcore.names import duration, endpoint_name, task_name
 from mcore.question import Experiment, Recipe, parse
-from mcore.ui import engine, html
+from mcore.ui import engine, html, imported
 from mcore.ui.engine import Standing
 from mcore.ui.guard import guarded
 from mcore.ui.html import mark, show, text
@@ -49,7 +49,7 @@ def _live(now: Standing) -> None:
     seen = progress(now.resolved, stream, now.points, now.stored)
     with st.container(key="status"):
         if job.state == "queued":
-            st.progress(0.0, text=_queued(job.place, here.keeper.warm()))
+            st.progress(0.0, text=queued(job.place, here.keeper.warm()))
         else:
             st.progress(seen.fraction, text=seen.told())
         _notices(now)
@@ -59,7 +59,7 @@ def _live(now: Standing) -> None:
         stage(engine.result(now)["tasks"][_task_chosen(now)], now.question, "live", live=True)
 
 
-def _queued(place: int | None, warm: bool) -> str:
+def queued(place: int | None, warm: bool) -> str:
     if not warm:
         return "Starting the worker: this takes a few seconds the first time"
     if place in (None, 1):
@@ -107,9 +107,16 @@ def _to_compute(now: Standing) -> str:
 
 def _partial(now: Standing, below: Callable[[], None] | None, details: bool) -> None:
     if now.stored:
-        stage(engine.result(now)["tasks"][_task_chosen(now)], now.question, f"{now.stored} of {now.points} points")
+        told, number = engine.result(now), _task_chosen(now)
+        stage(told["tasks"][number], now.question, f"{now.stored} of {now.points} points")
         if details:
-            tabs(now, engine.result(now), _task_chosen(now))
+            tabs(now, told, number)
+    elif told := imported.answer(now.question, now.resolved.fingerprint):
+        imported.shown_mark()
+        number = _task_chosen(now)
+        stage(told["tasks"][number], now.question, change=False)
+        if details:
+            tabs(now, told, number)
     elif below:
         below()
 

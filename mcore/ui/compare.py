@@ -6,12 +6,13 @@ import streamlit as st
 
 from mcore import presets
 from mcore.errors import QuestionError
-from mcore.ui import address, draft, engine
+from mcore.ui import address, draft, engine, imported
 from mcore.ui.answer import answer, shipped
 from mcore.ui.endpoints import cards
 from mcore.ui.engine import Standing
 from mcore.ui.html import rich, show, text
 from mcore.ui.limits import limits
+from mcore.ui.stage import stage
 from mcore.ui.strip import strip
 
 RUN = "mc.run"
@@ -42,6 +43,9 @@ def compare() -> None:
                 "This is what the answer will look like: the first question's, which ships with the app."
             ),
         )
+    elif question and (told := imported.answer(question)):  # its names mean nothing here, its numbers do
+        imported.shown_mark()
+        stage(told["tasks"][0], question, change=False)
     else:
         shipped("Until the question above can be answered, here is the first one's answer.")
 

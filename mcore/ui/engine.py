@@ -64,6 +64,8 @@ def standing(question: Experiment) -> Standing:
     check(question, profile())  # before anything that the question names is looked for
     resolved, here = _resolved(canonical(question), _stamp(question)), engine()
     check_size(resolved, profile())
+    if not visitor.has_asked(resolved.fingerprint):
+        here.store.get(resolved.fingerprint)  # what is looked at is not old
     visitor.remember(resolved.fingerprint, resolved.a.fingerprint, resolved.b.fingerprint)
     keys = []
     for i in range(len(resolved.tasks)):

@@ -27,4 +27,8 @@ def remember(*fingerprints: str) -> None:
 
 def may_see(fingerprint: str) -> bool:
     """Whether a question or a model may be listed for this visitor: on a host, if they asked for it."""
-    return not profile().hosted or fingerprint in st.session_state.get(ASKED, ())
+    return not profile().hosted or has_asked(fingerprint)
+
+
+def has_asked(fingerprint: str) -> bool:
+    return fingerprint in st.session_state.get(ASKED, ())
