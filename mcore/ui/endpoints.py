@@ -94,7 +94,7 @@ def _form(side: str) -> None:
     kind = st.session_state[key]
     st.caption(TOLD.get(kind, ""))
     if kind == "Recipe":
-        _recipe_form(side)
+        recipe_form(side)
     elif kind == "Pre-trained":
         inputs.checkpoint_field(
             "Step", (side,), "Pre-training steps of the family that ships with the app. Or paste an address."
@@ -115,7 +115,8 @@ def _kinds() -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if not (profile().hosted and kind == "Folder"))
 
 
-def _recipe_form(side: str) -> None:
+def recipe_form(side: str) -> None:
+    """The inputs of a recipe."""
     inputs.checkpoint_field("Base", (side, "base"), f"What is fine-tuned: a pre-training step{at_home(', or paste local:PATH')}.")
     inputs.task_field(
         "Task",
@@ -148,6 +149,21 @@ def _recipe_form(side: str) -> None:
                 "Rows followed", side, "cartography", "Training rows whose confidence is followed while it trains."
             )
             inputs.number_field("Limit", (side, "task", "limit"), "Train on a sample of this many rows.")
+        inputs.number_field("Stop at step", (side, "stop_at"), "Take the model at this step, on the schedule of all steps. Empty: at the end.")
+        st.text_input(
+            "Continued for",
+            help="Further steps after that, each time with a new optimiser, warm-up and decay: 100, or 100, 50.",
+            **draft.bound(
+                f"in.{side}.continued", (side, "continued"), inputs.shown(draft.get((side, "continued"))), inputs.counts
+            ),
+        )
+
+
+def become_recipe(side: str) -> None:
+    """Turn the endpoint into a recipe on the checkpoint that it is, like the other end's where that is one."""
+    base, other = draft.get((side,)), draft.get(("b" if side == "a" else "a",))
+    like = other if isinstance(other, dict) else {"task": {"task": draft.get(("tasks", 0, "task"))}}
+    draft.put((side,), {**like, "base": base if str(base).startswith("builtin:") else inputs.family_steps()[-1]})
 
 
 def _stored_form(side: str) -> None:
@@ -211,9 +227,7 @@ def _turn(side: str) -> None:
     st.session_state[f"chosen-kind-{side}"] = kind
     base = end.get("base") if isinstance(end, dict) else end
     if kind == "Recipe" and not isinstance(end, dict):
-        other = draft.get(("b" if side == "a" else "a",))
-        like = other if isinstance(other, dict) else {"task": {"task": draft.get(("tasks", 0, "task"))}}
-        draft.put((side,), {**like, "base": base if str(base).startswith("builtin:") else inputs.family_steps()[-1]})
+        become_recipe(side)
     elif kind == "Pre-trained" and not str(end).startswith("builtin:"):
         draft.put((side,), base if str(base).startswith("builtin:") else inputs.family_steps()[-1])
     elif kind == "Folder" and not str(end).startswith("local:"):

@@ -94,9 +94,14 @@ def result(now: Standing) -> dict:
 
 def submit(now: Standing) -> None:
     """Put the question in the queue; if it is there, that one is it. ``limits`` shows why it was not taken."""
+    enqueue(now, now.resolved.fingerprint, "all")
+
+
+def enqueue(now: Standing, fingerprint: str, part: plan.Part) -> None:
+    """Put a part of the answer in the queue as a job of this name."""
     try:
         check(now.question, profile())
-        engine().jobs.submit(as_written(now.question), now.resolved.fingerprint, visitor.name(), profile().queued)
+        engine().jobs.submit(as_written(now.question), fingerprint, visitor.name(), profile().queued, part)
     except McoreError as error:
         st.session_state[REFUSED] = str(error)
 

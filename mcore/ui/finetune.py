@@ -1,10 +1,139 @@
-"""The Fine-tune page."""
+"""The Fine-tune page: two recipes side by side, how their training goes, and what came of it."""
 
 from __future__ import annotations
 
-from mcore.ui.html import show
+from html import escape
+
+import streamlit as st
+
+from mcore import pairs, presets
+from mcore.errors import QuestionError
+from mcore.names import differences, endpoint_name
+from mcore.question import Experiment, Recipe, as_written
+from mcore.ui import address, draft, engine
+from mcore.ui.endpoints import become_recipe, field_of, recipe_form
+from mcore.ui.engine import Standing
+from mcore.ui.html import rich, show, text
+from mcore.ui.trained import watched
+from mcore.ui.training import KEEP, RUN, Trainings, keep_as_it_is, submit, trainings
+
+SAID = (
+    "Two [recipes] start from a pre-trained model and end in two minima, A and B. "
+    "Change one thing between them, and what you see on the [path] between A and B comes from that."
+)
 
 
 def finetune() -> None:
-    """Draw the page."""
-    show("<h1>Fine-tune</h1>")
+    """Draw the page for the question in the address."""
+    link_wrong = address.read("fine-tune", presets.first_question())
+    show("<h1>Fine-tune two models, side by side</h1>", rich(SAID, "quiet"))
+    if link_wrong:
+        show(text(f"{link_wrong} The recipes below are the first ones instead.", "error"))
+    _questions()
+    question, now, wrong = _asked()
+    if question and not link_wrong:
+        address.write(question)
+    standing = _acted(now)
+    _recipes(question, wrong)
+    if wrong and not field_of(wrong):
+        show(text(str(wrong), "error"))
+    if standing:
+        watched(standing)
+
+
+def _questions() -> None:
+    """The pairs that pose a question; the one that the recipes pose now is marked."""
+    known = {pair.name: pair for pair in pairs.pairs()}
+    a, b = draft.get(("a",)), draft.get(("b",))
+    draft.set_value("pair", next((name for name, pair in known.items() if pairs.posed(pair, a, b)), None))
+    st.pills(
+        "Begin with a question", list(known), key="pair", on_change=_pose,
+        help="Each pair of recipes differs in one thing. All the rest stays as it is in A.",
+    )  # fmt: skip
+    asked = known.get(st.session_state["pair"])
+    show(text(asked.asks if asked else "A question of your own: change what you like on either side.", "quiet"))
+
+
+def _pose() -> None:
+    pair = next((one for one in pairs.pairs() if one.name == st.session_state["pair"]), None)
+    if pair is not None:
+        like = next((end for side in "ab" if isinstance(end := draft.get((side,)), dict)), None)
+        a, b = pairs.pose(pair, like or as_written(presets.first_question())["a"])
+        draft.put(("a",), a)
+        draft.put(("b",), b)
+
+
+def _asked() -> tuple[Experiment | None, Standing | None, QuestionError | None]:
+    """The question, how far its answer is, and what is wrong with it; evaluated is what was trained on, if nothing else can be."""
+    question = None
+    for _ in range(2):
+        try:
+            question = draft.experiment()
+            return question, engine.standing(question), None
+        except QuestionError as wrong:
+            if not (question and wrong.field.startswith("tasks")) or not _evaluate_what_is_trained(question):
+                return question, None, wrong
+    return question, None, None
+
+
+def _evaluate_what_is_trained(question: Experiment) -> bool:
+    """Whether the tasks had to be changed for that."""
+    trained = list(dict.fromkeys(end.task.task for end in (question.a, question.b) if isinstance(end, Recipe)))
+    if not trained or trained == [task.task for task in question.tasks]:
+        return False
+    like = {name: value for name, value in draft.get(("tasks", 0)).items() if name in ("limit", "sample_seed")}
+    draft.put(("tasks",), [{"task": task, **like} for task in trained])
+    return True
+
+
+def _acted(now: Standing | None) -> Trainings | None:
+    """Where the trainings stand, after what a click has asked for."""
+    if now is None:
+        return None
+    standing = trainings(now)
+    if KEEP in st.session_state and not standing.active:
+        keep_as_it_is(standing)
+        st.rerun()
+    if st.session_state.pop(RUN, False):
+        submit(now)
+        standing = trainings(engine.standing(now.question))
+    return standing
+
+
+def _recipes(question: Experiment | None, wrong: QuestionError | None) -> None:
+    a, b = draft.get(("a",)), draft.get(("b",))
+    if isinstance(a, dict) and isinstance(b, dict):
+        told = differences(question.a, question.b) if question else "what differs is told once both are right"
+        show(f'<div class="mc-differs"><b></b><span>{escape(told)}</span></div>', _marked(a, b))
+    for side, column in zip("ab", st.columns(2, gap="medium"), strict=True):
+        with column, st.container(key=f"card-{side}"):
+            _recipe(side, question)
+            if field_of(wrong) == side:
+                show(text(str(wrong), "error"))
+
+
+def _recipe(side: str, question: Experiment | None) -> None:
+    end = draft.get((side,))
+    name = escape(endpoint_name(getattr(question, side))) if question else "&nbsp;"
+    show(f'<p class="mc-head"><span class="mc-end mc-{side}">Recipe {side.upper()}</span></p><p class="mc-name">{name}</p>')
+    if isinstance(end, dict):
+        recipe_form(side)
+        return
+    show(text("This end is a model as it is: there is nothing to train.", "body"))
+    st.button("Fine-tune it instead", key=f"become-{side}", on_click=become_recipe, args=(side,), icon=":material/model_training:")
+
+
+def _marked(a: dict, b: dict) -> str:
+    """A style sheet that marks the inputs whose values differ."""
+    def flat(recipe: dict) -> dict[str, object]:
+        task = {f"task-{name}": value for name, value in recipe.get("task", {}).items()}
+        standard = {name: field.default for name, field in Recipe.model_fields.items() if name not in ("base", "task")}
+        return standard | {name: value for name, value in recipe.items() if name != "task"} | task
+
+    left, right = flat(a), flat(b)
+    differ = [name for name in {**left, **right} if left.get(name) != right.get(name)]
+    rules = "".join(
+        f".st-key-in-{side}-{name} {{ box-shadow: -3px 0 0 var(--mc-{side}-edge); padding-left: .5rem; }}"
+        for side in "ab" for name in differ
+    )  # fmt: skip
+    return f"<style>{rules}</style>"

@@ -33,6 +33,11 @@ def numbers(words: str) -> Any:
     )
 
 
+def counts(words: str) -> list | None:
+    """Numbers with commas or spaces between them; None for none."""
+    return [number(part) for part in words.replace(",", " ").split()] or None
+
+
 def names(words: str) -> list[str] | None:
     """Texts with commas between them; None for none."""
     return [part.strip() for part in words.split(",")] if words.strip() else None

@@ -28,7 +28,8 @@ class Progress:
         """One line for the bar."""
         about = "" if not self.seconds_left or self.seconds_left < 1 else "about "
         left = f" · {about}{duration(self.seconds_left)} left" if self.seconds_left else ""
-        return f"{self.now} · {self.done} of {self.points} points{left}"
+        points = f" · {self.done} of {self.points} points" if self.points else ""
+        return f"{self.now}{points}{left}"
 
 
 def progress(resolved: Resolved, stream: Iterable[events.Event], points: int, stored: int) -> Progress:

@@ -70,7 +70,8 @@ STYLE = """
 .mc-name { font-size: 1.2rem; font-weight: 600; line-height: 1.35; overflow-wrap: anywhere; margin: .1rem 0; }
 .mc-between { padding-top: 2.4rem; font-size: .85rem; line-height: 1.5; color: var(--mc-quiet);
   text-align: center; overflow-wrap: anywhere; }
-.mc-between b { display: block; height: 4px; border-radius: 2px; margin: 0 0 .6rem;
+.mc-differs { font-size: 1rem; overflow-wrap: anywhere; margin: .2rem 0 .1rem; font-weight: 500; }
+.mc-between b, .mc-differs b { display: block; height: 4px; border-radius: 2px; margin: 0 0 .6rem;
   background: linear-gradient(90deg, var(--mc-a-edge), var(--mc-b-edge)); }
 .st-key-card-a, .st-key-card-b { border: 1px solid var(--mc-line); border-radius: 6px; padding: .8rem 1rem;
   background: var(--mc-ground); }
