@@ -38,6 +38,9 @@ bench: .venv/dev
 latency: .venv/dev
 	$(BIN)/python -m benchmarks.latency
 
+load: .venv/dev
+	$(BIN)/python -m benchmarks.load $(ARGS)
+
 lint: .venv/dev
 	$(BIN)/python -m ruff check .
 
