@@ -25,7 +25,7 @@ from pydantic import (
 
 from mcore.errors import QuestionError
 from mcore.names import same_t
-from mcore.question import Experiment, Task, fingerprint, parse
+from mcore.question import Experiment, Task, canonical, fingerprint, parse
 
 MOST_BYTES = 20 * 1024 * 1024
 MOST_VALUES = 2_000_000  # commas in the file: each value and each word costs memory before it is looked at
@@ -206,7 +206,9 @@ class Timing(Part):
 def _question(value: Any) -> Experiment:
     """Checked like any question; what is wrong in it is named as it stands in the file."""
     try:
-        return parse(value)
+        question = parse(value)
+        parse(canonical(question).encode())  # no larger than one that arrives by itself
+        return question
     except QuestionError as error:
         field = "experiment" if error.field == "experiment" else f"experiment.{error.field}"
         raise QuestionError(field, error.wrong, error.right) from None
