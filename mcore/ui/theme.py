@@ -87,11 +87,14 @@ STYLE = """
 [role="tab"][aria-selected="true"], [role="tab"][aria-selected="true"] *,
   [data-testid="stButtonGroup"] button * { color: var(--mc-text); }
 .stMarkdown, .stCaption { overflow-wrap: anywhere; }
+.stCaption, .stCaption p, [data-testid="stCaptionContainer"] p { color: var(--mc-quiet); } button kbd { opacity: 1 !important; }
 [data-testid="stVegaLiteChart"] { overflow: hidden; }
 @media (max-width: 700px) {
   .stMainBlockContainer { padding: 1.1rem 1rem 3rem; }
   .mc-lead, .mc-verdict { font-size: 1rem; }
-  .mc-between { padding-top: 0; } .mc-brand { font-size: .85rem; } .st-key-header { padding-right: 2rem; gap: .4rem; }
+  .mc-between { padding-top: 0; }
+  .st-key-header { gap: .3rem 0; justify-content: space-between; } .st-key-header > :first-child { flex: 0 0 100%; }
+  .st-key-header .stPageLink { margin: 0 -.3rem; }
   .st-key-stage { min-height: 440px; }
 }
 """
