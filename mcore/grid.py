@@ -17,6 +17,7 @@ import numpy as np
 from mcore import plan, probes
 from mcore.names import t_text
 from mcore.plan import Point
+from mcore.question import fingerprint
 from mcore.resolve import Resolved
 from mcore.store import Store
 from mcore.tasks import Rows
@@ -66,6 +67,11 @@ class Grid:
     def total(self) -> int:
         """All examples, those outside the arrays too."""
         return len(self) + self.always + self.never
+
+    @cached_property
+    def stamp(self) -> str:
+        """Stands for the points that are there."""
+        return fingerprint({"ts": self.ts})
 
     @property
     def has_a(self) -> bool:
@@ -166,10 +172,13 @@ def read(resolved: Resolved, number: int, store: Store) -> Grid | None:
     )  # fmt: skip
 
 
-def along(resolved: Resolved, number: int, store: Store, place: int) -> np.ndarray:
-    """The probabilities of all labels for one example, ``[points, classes]``."""
+def along(resolved: Resolved, number: int, store: Store, ts: Sequence[float], place: int) -> np.ndarray:
+    """The probabilities of all labels for one example at these t, ``[points, classes]``; NaN where no response is there."""
     scores = _scores(resolved, number, store)
-    return np.concatenate([np.exp(probes.log_probabilities(one[place : place + 1])) for one in scores.values()])
+    missing = np.full((1, len(resolved.tasks[number].rows.names)), np.nan)
+    return np.concatenate([
+        np.exp(probes.log_probabilities(scores[t][place : place + 1])) if t in scores else missing for t in ts
+    ])  # fmt: skip
 
 
 def from_result(told: Mapping, rows: Rows) -> Grid | None:

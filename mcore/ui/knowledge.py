@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import streamlit as st
 
 from mcore import grid as grids
@@ -39,6 +40,7 @@ STYLE = """<style>
 .mc-legend i.mc-wide { width: 2.6rem; }
 .mc-example { font-size: 1rem; line-height: 1.55; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 15rem;
   overflow: auto; border-left: 3px solid var(--mc-line); padding: .1rem .8rem; margin: 0 0 .5rem; }
+.st-key-knowledge-status { min-height: 3.2rem; }
 @media (max-width: 640px) { :is(.st-key-flow, .st-key-examples) [data-testid="stHorizontalBlock"] { gap: 1rem; } }
 </style>"""
 
@@ -69,7 +71,7 @@ def knowledge() -> None:
         _shipped("This is what it will look like: the first question's, which ships with the app.")
         return
     _flow(grid, wanted(now.resolved))
-    stamp = f"{now.resolved.fingerprint}/{chosen}/{now.stored}"
+    stamp = f"{now.resolved.fingerprint}/{chosen}/{grid.stamp}"
     st.fragment(_examples)(grid, wanted(now.resolved), stamp, now, chosen)
 
 
@@ -99,8 +101,9 @@ def _status(question: Experiment, stored: int, active: bool) -> None:
             if now.active:
                 stream = [event for _, event in engine.engine().jobs.events(now.job.id)]
                 told = progress(now.resolved, stream, now.points, now.stored)
-                waiting = now.job.state == "queued"
-                st.progress(0.0 if waiting else told.fraction, text="In the queue" if waiting else told.told())
+                waiting, ahead = now.job.state == "queued", (now.job.place or 1) - 1
+                queued = f"In the queue, {ahead} ahead of this" if ahead else "Next in the queue"
+                st.progress(0.0 if waiting else told.fraction, text=queued if waiting else told.told())
             elif now.complete:
                 show(f"<p>{mark('from the store')}</p>")
             else:
@@ -134,7 +137,7 @@ def _flow(grid: Grid, asked: Sequence[float]) -> None:
             show(_legend(grid))
             st.altair_chart(flow_chart(grid, asked, dark()), theme=None, width="stretch", key="flow-chart")
         with right:
-            _verdict(grid)
+            _verdict(grid, len(grid.ts) < len(asked))
 
 
 def _legend(grid: Grid) -> str:
@@ -145,7 +148,7 @@ def _legend(grid: Grid) -> str:
     return f'<p class="mc-legend">{keys}</p>'
 
 
-def _verdict(grid: Grid) -> None:
+def _verdict(grid: Grid, partial: bool) -> None:
     told = grids.flow(grid)
     counts = {name: int(mask.sum()) for name, mask in grid.groups.items()}
     show(text("What this means", "head"))
@@ -153,7 +156,7 @@ def _verdict(grid: Grid) -> None:
         start = "A" if grid.has_a else f"The model at t = {t_text(grid.ts[0])}, the first one there,"
         show(text(f"{start} masters {told[0]['kept']:,} of {grid.total:,} examples. What becomes of them shows when both ends are there.", "verdict"))
         return
-    show(text(_sentence(told, counts, grid), "verdict"))
+    show(text(f"{'So far: ' if partial else ''}{_sentence(told, counts)}", "verdict"))
     show(figures([
         ("mastered by A", f"{told[0]['kept']:,} of {grid.total:,}"),
         ("mastered by B", f"{told[-1]['kept'] + told[-1]['learned']:,}"),
@@ -164,7 +167,7 @@ def _verdict(grid: Grid) -> None:
     ]))  # fmt: skip
 
 
-def _sentence(told: Sequence[dict], counts: dict[str, int], grid: Grid) -> str:
+def _sentence(told: Sequence[dict], counts: dict[str, int]) -> str:
     worst = max(told, key=lambda row: row["forgotten"])
     if not worst["forgotten"]:
         return f"Nothing that A masters is lost anywhere on the way; {counts['only_b']:,} examples are learned."
@@ -179,12 +182,12 @@ def _sentence(told: Sequence[dict], counts: dict[str, int], grid: Grid) -> str:
 
 def _examples(grid: Grid, asked: Sequence[float], stamp: str, now: Standing, number: int) -> None:
     with guarded(), st.container(key="examples"):
-        examples(grid, asked, stamp, lambda place: _along(stamp, place, number, now), len(now.question.tasks))
+        examples(grid, asked, stamp, lambda place: _along(stamp, place, number, grid.ts, now), len(now.question.tasks))
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _along(stamp: str, place: int, number: int, _now: Standing):
-    return grids.along(_now.resolved, number, engine.engine().store, place)
+def _along(stamp: str, place: int, number: int, ts: tuple[float, ...], _now: Standing) -> np.ndarray:
+    return grids.along(_now.resolved, number, engine.engine().store, ts, place)
 
 
 def _shipped(offer: str) -> None:
