@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import streamlit as st
+from app_in_apptest import COMPARE, HOME, charts, page, words
 from browser_fixtures import RECIPE, carry_out, events, question
 from streamlit.testing.v1 import AppTest
 
@@ -21,59 +21,15 @@ from mcore.resolve import resolve
 from mcore.store import Store
 from mcore.ui import addresses, suggestions
 
-HOME = Path(__file__).resolve().parent.parent
-COMPARE = "pages/1_Compare.py"
 
-
-class NoKeeper:
-    """No worker is started: these tests say themselves what the queue does."""
-
-    def __init__(self, root: Path):
-        self.root = root
-
-    def warm(self) -> bool:
-        return True
+@pytest.fixture
+def store(app_store: Store) -> Store:
+    return app_store
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store of its own for each test, and an app that works with it."""
-    monkeypatch.setenv("MCORE_STORE", str(tmp_path))
-    monkeypatch.setattr("mcore.keeper.Keeper", NoKeeper)
-    monkeypatch.setattr("mcore.ui.engine.Keeper", NoKeeper)
-    monkeypatch.chdir(HOME)
-    st.cache_resource.clear()
-    st.cache_data.clear()
-    return Store(tmp_path)
-
-
-@pytest.fixture
-def jobs(store: Store) -> Jobs:
-    return Jobs(store.root)
-
-
-def page(asked: Experiment | str | None = None, file: str = COMPARE) -> AppTest:
-    """A page as it opens for the question in a link."""
-    app = AppTest.from_file(str(HOME / "app.py"), default_timeout=60)
-    if asked is not None:
-        app.query_params["v"], app.query_params["q"] = "1", asked if isinstance(asked, str) else pack(asked)
-    if file != "app.py":
-        app.switch_page(file)
-        if asked is not None:
-            app.query_params["v"], app.query_params["q"] = "1", asked if isinstance(asked, str) else pack(asked)
-    app.run()
-    assert not app.exception
-    return app
-
-
-def words(app: AppTest) -> str:
-    """Everything that the page says through our own HTML, and in progress bars."""
-    said = [one.proto.body for one in app.get("html") if not one.proto.body.startswith("<style>")]
-    return " ".join([*said, *(one.proto.text for one in app.get("progress"))]).replace("\u00a0", " ")
-
-
-def charts(app: AppTest) -> int:
-    return len(app.get("vega_lite_chart"))
+def jobs(app_jobs: Jobs) -> Jobs:
+    return app_jobs
 
 
 def test_home_offers_the_first_experiment(store: Store) -> None:
@@ -104,12 +60,11 @@ def test_a_click_on_home_puts_the_first_experiment_in_the_queue(store: Store, jo
     assert jobs.latest(resolve(presets.first_question()).fingerprint)
 
 
-def test_home_tells_what_is_kept_and_deletes_it(store: Store) -> None:
+def test_home_tells_what_is_kept_and_leads_to_the_library(store: Store) -> None:
     carry_out(question(), store)
     app = page(file="app.py")
-    assert "of at most" in words(app) and store.size() > 0
-    app.button(key="clear-store").click().run()
-    assert not app.exception and store.size() == 0
+    assert "of at most" in words(app)
+    assert any(link.proto.label == "See it in the Library" for link in app.get("page_link"))
 
 
 def test_compare_opens_with_the_first_question_and_writes_it_into_the_address(store: Store) -> None:
