@@ -7,7 +7,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from mcore import presets
-from mcore.names import duration, endpoint_name, task_name
+from mcore.estimate import cost
+from mcore.names import duration, endpoint_name, size, task_name
 from mcore.question import Experiment, Recipe, parse
 from mcore.ui import engine, html, imported
 from mcore.ui.engine import Standing
@@ -102,7 +103,9 @@ def _to_compute(now: Standing) -> str:
     missing = ts - now.stored // len(now.resolved.tasks)
     first = f"fine-tunes {trained}, then " if trained else ""
     kept = f" {now.stored} of {now.points} points are in the store and are kept." if now.stored else ""
-    return f"Run {first}evaluates {missing} points on {rows:,} rows.{kept}"
+    asked = cost(now.resolved, now.trained, dict.fromkeys(range(len(now.resolved.tasks)), missing))
+    about = f"about {duration(asked.seconds)} here, up to {size(asked.memory)} of memory"
+    return f"Run {first}evaluates {missing} points on {rows:,} rows: {about}.{kept}"
 
 
 def _partial(now: Standing, below: Callable[[], None] | None, details: bool) -> None:

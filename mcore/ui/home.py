@@ -12,6 +12,7 @@ from mcore.question import Experiment, Recipe, as_written, parse
 from mcore.ui import address, engine
 from mcore.ui.answer import answer, shipped
 from mcore.ui.engine import Standing
+from mcore.ui.how import how_it_works
 from mcore.ui.html import rich, show, text
 from mcore.ui.keeping import keeping
 from mcore.ui.limits import at_home, limits, running_button
@@ -43,17 +44,30 @@ def home() -> None:
         )
     limits()
     answer(now, below=shipped, details=False)
-    show("<h2>The way on</h2>")
-    show(
-        rich(
-            "In Compare you choose both ends: another [seed] of the [head], another [pre-training step], another task"
-            f"{at_home(', or a folder of your own')}. Every question has its own link."
-        )
-    )
-    st.page_link(
-        COMPARE, label="Compare two models", query_params=address.query(question), icon=":material/arrow_forward:"
-    )
+    how_it_works()
+    _way_on(question)
     keeping()
+
+
+def _way_on(question: Experiment) -> None:
+    """Each other page and what it is for."""
+    ways = (
+        (COMPARE, "Compare two models", ":material/tune:",
+         "Choose both ends: another [seed] of the [head], another [pre-training step], another task"
+         f"{at_home(', a folder of your own')}."),
+        ("pages/2_Fine-tune.py", "Fine-tune two models", ":material/model_training:",
+         "Two recipes side by side that differ in one thing; stop one early, continue the other."),
+        ("pages/3_Knowledge.py", "See what is forgotten", ":material/grid_on:",
+         "Every row at every t: what is [mastered], [forgotten] and [learned] on the way, down to the text."),
+        ("pages/7_Library.py", "Find it again", ":material/folder_open:",
+         "All that was computed: notes, two results on one chart, files to share."),
+    )  # fmt: skip
+    show("<h2>The way on</h2>")
+    for column, (file, label, icon, told) in zip(st.columns(4, gap="medium"), ways, strict=True):
+        with column:
+            asked = address.query(question) if file != "pages/7_Library.py" else None
+            st.page_link(file, label=f"**{label}**", icon=icon, query_params=asked)
+            show(rich(told, "quiet"))
 
 
 def _told(question: Experiment) -> str:

@@ -70,6 +70,9 @@ STYLE = """
 .mc-name { font-size: 1.2rem; font-weight: 600; line-height: 1.35; overflow-wrap: anywhere; margin: .1rem 0; }
 .mc-between { padding-top: 2.4rem; font-size: .85rem; line-height: 1.5; color: var(--mc-quiet);
   text-align: center; overflow-wrap: anywhere; }
+.mc-picture { width: 100%; max-width: 560px; height: auto; display: block; font-family: inherit; }
+.mc-words { margin: 0; max-width: 34rem; } .mc-words dt { font-weight: 600; margin-top: .55rem; }
+.mc-words dd { margin: .05rem 0 0; line-height: 1.5; }
 .mc-differs { font-size: 1rem; overflow-wrap: anywhere; margin: .2rem 0 .1rem; font-weight: 500; }
 .mc-between b, .mc-differs b { display: block; height: 4px; border-radius: 2px; margin: 0 0 .6rem;
   background: linear-gradient(90deg, var(--mc-a-edge), var(--mc-b-edge)); }
