@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 HOME = Path(__file__).resolve().parent.parent
 SHOTS = HOME / ".shots"
+AT_REST = """() => document.querySelector('h1')
+  && document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]')
+  && [...document.querySelectorAll('[data-testid=stVegaLiteChart]')].every(chart => chart.querySelector('svg'))"""
 CHART = '[data-testid="stVegaLiteChart"]'
 
 
@@ -68,6 +71,13 @@ def chromium() -> dict:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     return {"executable_path": found, "args": root} if found else {}
+
+
+def at_rest(page: Page) -> None:
+    """Wait until the page is drawn: its script has ended and every chart is there."""
+    for _ in range(2):  # what a click sets off begins a moment after it
+        page.wait_for_timeout(300)
+        page.wait_for_function(AT_REST, timeout=30_000)
 
 
 @contextmanager

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from app_in_browser import CHART, SHOTS
+from app_in_browser import CHART, SHOTS, at_rest
 from browser_fixtures import RECIPE, question
 
 from mcore.link import link
 from mcore.presets import first_question
+from mcore.ui.theme import PAGES
 
 pytest.importorskip("playwright")
 from playwright.sync_api import Browser, Page, expect
@@ -125,22 +126,17 @@ def test_every_page_fits_and_is_free_of_tracebacks(browser: Browser, address: st
     SHOTS.mkdir(exist_ok=True)
     context = browser.new_context(color_scheme=theme, viewport={"width": width, "height": 900})
     page = context.new_page()
-    for name, path in (
-        ("home", ""),
-        ("compare", f"Compare?{link(first_question())}"),
-        ("error", "Compare?v=1&q=broken"),
-    ):
+    places = [(name.lower(), "" if name == "Home" else f"{name}?{link(first_question())}") for _, name in PAGES]
+    for name, path in (*places, ("error", "Compare?v=1&q=broken")):
         page.goto(f"{address}/{path}")
-        expect(page.locator("h1").first).to_be_visible(timeout=30_000)
-        expect(page.locator(".st-key-stage, .mc-error").last).to_be_visible(timeout=30_000)
-        page.wait_for_timeout(1500)
+        at_rest(page)
         main = page.locator('[data-testid="stMain"]')
         assert main.evaluate("e => e.scrollWidth <= e.clientWidth"), f"{name} is wider than {width}"
         assert page.locator('[data-testid="stException"]').count() == 0 and "Traceback" not in page.inner_text("body")
         background = page.locator('[data-testid="stApp"]').evaluate("e => getComputedStyle(e).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) == (theme == "dark")
         page.set_viewport_size({"width": width, "height": min(3000, main.evaluate("e => e.scrollHeight") + 10)})
-        page.wait_for_timeout(500)
+        at_rest(page)
         page.screenshot(path=SHOTS / f"{name}-{theme}-{width}.png")
         page.set_viewport_size({"width": width, "height": 900})
     context.close()
