@@ -18,6 +18,7 @@ from mcore.question import MOST_BYTES, Experiment, as_written, parse
 
 VERSION = "1"
 MOST_CHARACTERS = 32 * 1024
+MOST_MENDED = 40  # wrong fields of a link that are left out before it is given up
 
 
 def link(experiment: Experiment) -> str:
@@ -44,8 +45,59 @@ def unlink(query: str) -> Experiment:
     return unpack(values["q"][0])
 
 
+def mended(packed: str, like: Experiment) -> tuple[Experiment, bool]:
+    """The valid question nearest to a link's that cannot be asked, and whether anything is left of it.
+
+    What is wrong is left out, so that it has its default; what must be there is taken from ``like``.
+    """
+    try:
+        data = json.loads(_text(packed))
+    except (QuestionError, ValueError, RecursionError):
+        return like, False
+    standard = as_written(like)
+    for _ in range(MOST_MENDED):
+        try:
+            return parse(data), True
+        except QuestionError as wrong:
+            if not isinstance(data, dict) or not _left_out(data, wrong.field.split("."), standard):
+                break
+    return like, False
+
+
+def _left_out(data: dict, path: list[str], standard: dict) -> bool:
+    """Take out the field at ``path``, or put the standard's in where it is missing; else the same with what holds it."""
+    *above, last = path
+    here, there = _at(data, above), _at(standard, above)
+    if isinstance(here, dict) and last in here:
+        del here[last]
+        return True
+    if isinstance(here, list) and last.isdigit() and int(last) < len(here) > 1:
+        del here[int(last)]
+        return True
+    if isinstance(here, dict) and isinstance(there, dict) and last in there:
+        here[last] = there[last]
+        return True
+    return bool(above) and _left_out(data, above, standard)
+
+
+def _at(value: object, path: list[str]) -> object:
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
+
+
 def unpack(packed: str) -> Experiment:
     """The experiment in the value of ``q``. Raises ``QuestionError``."""
+    return parse(_text(packed))
+
+
+def _text(packed: str) -> bytes:
+    """The JSON in the value of ``q``, of bounded size. Raises ``QuestionError``."""
     if len(packed) > MOST_CHARACTERS:
         raise QuestionError("link", f"it is {len(packed):,} characters long", f"a link has at most {MOST_CHARACTERS:,}")
     try:
@@ -57,4 +109,4 @@ def unpack(packed: str) -> Experiment:
         complete = False
     if not complete:
         raise QuestionError("link", "it is damaged or cut short", "copy the whole link again")
-    return parse(text)
+    return text

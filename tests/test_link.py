@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_question import DESIGN, LEAST
 
 from mcore.errors import QuestionError
-from mcore.link import MOST_CHARACTERS, link, pack, unlink, unpack
+from mcore.link import MOST_CHARACTERS, link, mended, pack, unlink, unpack
 from mcore.question import MOST_BYTES, PROBES, as_written, parse
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20).filter(lambda value: value.strip())
@@ -117,3 +117,42 @@ def test_any_text_at_all_is_a_question_or_a_question_error(query):
 def test_the_value_of_q_alone_is_no_less_safe(value):
     with pytest.raises(QuestionError):
         unpack(value)
+
+
+def packed(data) -> str:
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(data).encode())).decode().rstrip("=")
+
+
+FIRST = parse(LEAST)
+
+
+@pytest.mark.parametrize(("path", "value"), [
+    (("points",), 10**7), (("a", "steps"), -1), (("a", "colour"), "red"), (("tasks", 0, "limit"), "many"), (("path", "kind"), "spiral"),
+    (("probes",), ["loss", "charm"]), (("b", "task", "task"), 7), (("tasks",), []), (("version",), 9), (("labels",), [1]), (("a",), "hub"),
+])  # fmt: skip
+def test_a_link_with_one_wrong_field_keeps_all_the_others(path, value):
+    """What is wrong is as if it had not been written, or as in the question that stands in for it."""
+    data = json.loads(json.dumps(DESIGN))
+    here = data
+    for step in path[:-1]:
+        here = here[step]
+    here[path[-1]] = value
+    nearest, left = mended(packed(data), parse(DESIGN))
+    assert left
+    written, whole = as_written(nearest), as_written(parse(DESIGN))
+    same = [name for name in whole if name != path[0]]
+    assert {name: written.get(name) for name in same} == {name: whole[name] for name in same}
+    if path[0] in ("a", "b") and len(path) > 1:
+        assert getattr(nearest, path[0]).data_seed == getattr(parse(DESIGN), path[0]).data_seed
+
+
+@pytest.mark.parametrize("text", ["", "broken", packed([]), packed("x"), packed(None), packed([[[]]]), "A" * (MOST_CHARACTERS + 1)])
+def test_of_a_link_that_holds_no_question_nothing_is_left(text):
+    assert mended(text, FIRST) == (FIRST, False)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+    st.sampled_from(["version", "a", "b", "tasks", "path", "points", "task", "limit", "steps", "base", "x", "0"]), inner, max_size=5), max_leaves=20))  # fmt: skip
+def test_whatever_a_link_holds_there_is_a_question_near_it(data):
+    nearest, _ = mended(packed(data), FIRST)
+    assert parse(as_written(nearest)) == nearest

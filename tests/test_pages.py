@@ -181,7 +181,7 @@ def test_what_cannot_be_answered_is_said_where_its_cause_stands(
 )
 def test_a_hostile_link_gets_one_sentence_and_the_first_question(store: Store, jobs: Jobs, packed: str) -> None:
     app = page(packed)
-    assert "link: " in words(app) and "The question below is the first one instead." in words(app)
+    assert "link: " in words(app) and "The first question stands below instead." in words(app)
     assert "<script>" not in words(app)
     assert not app.button(key="run").disabled and not jobs.active()
 

@@ -8,20 +8,25 @@ from __future__ import annotations
 import streamlit as st
 
 from mcore.errors import QuestionError
-from mcore.link import VERSION, pack, unlink
+from mcore.link import VERSION, mended, pack, unlink
 from mcore.question import Experiment
 from mcore.ui import draft
 
 KNOWN, HELD, WRONG, PAGE = "mc.address", "mc.held", "mc.link-wrong", "mc.page"
 
 
-def read(page: str, first: Experiment) -> QuestionError | None:
-    """Fill the draft from the address if that has changed by itself (a link, back, forward). What is wrong with it."""
+def read(page: str, first: Experiment) -> str | None:
+    """Fill the draft from the address if that has changed by itself (a link, back, forward).
+
+    What is wrong with the link, and what stands there instead: the nearest question that can be asked.
+    """
     packed = st.query_params.get("q")
     arrived = st.session_state.get(PAGE) != page
     st.session_state[PAGE] = page
-    newer = draft.take_touched() and draft.there()
-    if newer or (draft.there() and not arrived and packed == st.session_state.get(KNOWN)):
+    if draft.take_touched() and draft.there():
+        st.session_state[WRONG] = None  # a person has gone on from what stood there instead
+        return None
+    if draft.there() and not arrived and packed == st.session_state.get(KNOWN):
         return st.session_state.get(WRONG)
     st.session_state.update({KNOWN: packed, HELD: None, WRONG: None})
     if packed is None:
@@ -31,8 +36,10 @@ def read(page: str, first: Experiment) -> QuestionError | None:
     try:
         draft.fill(unlink(f"v={st.query_params.get('v', VERSION)}&q={packed}"))
     except QuestionError as wrong:
-        draft.fill(first)
-        st.session_state[WRONG] = wrong
+        nearest, left = mended(packed, first)
+        draft.fill(nearest)
+        instead = "What could be read of the link stands below." if left else "The first question stands below instead."
+        st.session_state[WRONG] = f"{wrong} {instead}"
     st.session_state[HELD] = pack(draft.experiment())
     return st.session_state[WRONG]
 

@@ -27,7 +27,7 @@ def compare() -> None:
     link_wrong = address.read("compare", presets.first_question())
     show("<h1>Compare two models along a path</h1>", rich(SAID, "quiet"))
     if link_wrong:
-        show(text(f"{link_wrong} The question below is the first one instead.", "error"))
+        show(text(link_wrong, "error"))
     question, now, wrong = _asked()
     if question and not link_wrong:
         address.write(question)

@@ -28,7 +28,7 @@ def finetune() -> None:
     link_wrong = address.read("fine-tune", presets.first_question())
     show("<h1>Fine-tune two models, side by side</h1>", rich(SAID, "quiet"))
     if link_wrong:
-        show(text(f"{link_wrong} The recipes below are the first ones instead.", "error"))
+        show(text(link_wrong, "error"))
     _questions()
     question, now, wrong = _asked()
     if question and not link_wrong:

@@ -51,7 +51,7 @@ def knowledge() -> None:
     show(STYLE)
     show("<h1>Knowledge along the path</h1>", rich(SAID, "quiet"))
     if link_wrong:
-        show(text(f"{link_wrong} The question below is the first one instead.", "error"))
+        show(text(link_wrong, "error"))
     question = None
     try:
         question = draft.experiment()
