@@ -52,7 +52,7 @@ class Item:
     def words(self) -> str:
         """What a search looks through."""
         tasks = [task_name(task) for task in self.question.tasks] if self.question else []
-        return " ".join([self.title, self.name, *tasks, self.key]).lower()
+        return " ".join([self.title, self.name, *tasks]).lower()
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,18 @@ def shipped(told: Mapping) -> Item:
 def matching(
     every: Sequence[Item], kinds: Iterable[Kind] | None = None, words: str = "", tags: Iterable[str] = (), notes: Mapping | None = None
 ) -> list[Item]:
-    """Those of some kinds that have every word (in name, file, task or note) and every tag."""
+    """Those of some kinds that have every word (in name, file, task, note; or the key begins so) and every tag."""
     asked, wanted, notes, kinds = words.lower().split(), set(tags), notes or {}, kinds and set(kinds)
     return [
         item
         for item in every
         if (kinds is None or item.kind in kinds)
         and wanted <= set(notes[item.key].tags if item.key in notes else ())
-        and all(word in f"{item.words} {notes[item.key].text.lower() if item.key in notes else ''}" for word in asked)
+        and all(
+            word in f"{item.words} {notes[item.key].text.lower() if item.key in notes else ''}"
+            or (len(word) >= 8 and item.key.startswith(word))
+            for word in asked
+        )
     ]
 
 

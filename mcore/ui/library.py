@@ -140,7 +140,7 @@ def _list(shown: list[Item], opened: Item | None, every: list[Item], notes: Mapp
         for item in shown:
             here = opened is not None and item.key == opened.key
             one = facts.get(item.key)
-            with st.container(key=f"row-{item.key[:12]}"):
+            with st.container(key=f"row-{item.key}"):
                 _row(item, one, sizes.get(item.key, 0) + item.bytes, notes.get(item.key), chosen, here)
                 if here and one is not None:
                     details(item, one, notes.get(item.key, Note()), tags, every)
@@ -151,13 +151,13 @@ def _row(item: Item, facts: Facts | None, bytes_: int, note: Note | None, chosen
     with left:
         icon = ":material/expand_less:" if opened else ":material/expand_more:"
         st.button(
-            html.plain_label(item.title), key=f"open-{item.key[:12]}", type="tertiary", icon=icon,
+            html.plain_label(item.title), key=f"open-{item.key}", type="tertiary", icon=icon,
             on_click=shelf.open_or_close, args=(item.key,),
         )  # fmt: skip
         show(row(item, facts, bytes_, note, dark()))
     with right:
         if facts and facts.summary and item.question:
-            key = f"pick-{item.key[:12]}"
+            key = f"pick-{item.key}"
             st.session_state[key] = item.key in chosen
             st.checkbox("Compare", key=key, on_change=_pick, args=(item.key, chosen))
 

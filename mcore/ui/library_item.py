@@ -99,7 +99,7 @@ def as_end_a(recipe: Recipe) -> Experiment:
 
 def _notes(item: Item, written: Note, tags: list[str]) -> None:
     left, right = st.columns([2.3, 1], gap="large")
-    keys = (f"note-{item.key[:12]}", f"tags-{item.key[:12]}")
+    keys = (f"note-{item.key}", f"tags-{item.key}")
     with left:
         st.text_area(
             "Note", written.text, max_chars=MOST_TEXT, height=96, key=keys[0], on_change=_write, args=(item.key, *keys),
