@@ -90,7 +90,8 @@ STYLE = """
 [role="tab"][aria-selected="true"], [role="tab"][aria-selected="true"] *,
   [data-testid="stButtonGroup"] button * { color: var(--mc-text); }
 .stMarkdown, .stCaption { overflow-wrap: anywhere; }
-.stCaption, .stCaption p, [data-testid="stCaptionContainer"] p { color: var(--mc-quiet); } button kbd { opacity: 1 !important; }
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: var(--mc-quiet); opacity: 1; }
+button kbd { opacity: 1 !important; }
 [data-testid="stVegaLiteChart"] { overflow: hidden; }
 @media (max-width: 700px) {
   .stMainBlockContainer { padding: 1.1rem 1rem 3rem; }
