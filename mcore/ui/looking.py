@@ -36,4 +36,5 @@ def bound(name: str, shown: object) -> dict:
 
 
 def _taken(key: str, name: str) -> None:
-    look(**{name: st.session_state[key]})
+    value = st.session_state[key]
+    look(**{name: value.strip() if isinstance(value, str) else value})
