@@ -9,6 +9,7 @@ import tracemalloc
 import zlib
 
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from test_question import DESIGN, LEAST
@@ -156,3 +157,26 @@ def test_of_a_link_that_holds_no_question_nothing_is_left(text):
 def test_whatever_a_link_holds_there_is_a_question_near_it(data):
     nearest, _ = mended(packed(data), FIRST)
     assert parse(as_written(nearest)) == nearest
+
+
+OLD = {  # links that were handed out with version 1, and what they mean
+    "eNqrVipLLSrOzM9TsjLUUUpUslJKKs3MKcnMs0osLS5JzXMwUNJRSsIUNjcwAMmUJBZnFytZRVeDWUjKigsSc3WNlGpjawE5HiB8": {
+        "version": 1, "a": "builtin:austen@0", "b": "builtin:austen@7000", "tasks": [{"task": "builtin:spam-2"}],
+    },
+    "eNp1kMFuwjAMht_lP2clncQOOe09EIekM2qESVBtOibUd8dZK26cLH_6_dnJAzNNkmtB6B0iwgMpCiEg3TJrLiHeRKl8ezholHNLrPWVKHUmxuIw1V8xPkY-ffQNJOu4"
+    "DpHD7lJ_iGVXdaRpU1n28EbmIFfOalxJ1FSv3Kq75ELdIHMz0d1yB7u97Ts6cExmCBiwWHetuWjb5DvvfPe5d33nG59oyOvDkU5co_Zf2Ibl_xua9G7oD8dleQJkzV7h": {
+        "version": 1, "a": {"base": "builtin:austen@0", "task": {"task": "builtin:novel"}, "rows": "half-1"}, "b": "local:/models/other",
+        "tasks": [{"task": "builtin:novel", "split": "test"}, {"task": "local:mine.csv", "text": ["a", "b"], "label": "c"}],
+        "points": [0, 0.25, 1], "precision": "bfloat16", "labels": {"b": ["x", "y"]},
+    },
+    "eNrNks1OxSAQhd9l1sTQNnfTle9hTDPQaUvKX2Cq0Zu-u4NVExfuXXGAOWe-CdzhhUp1KcLYKUAY72CwEoxgDufZxRGPyhQfO601KGCseyu61p-imonsBqeCQLylWa6Ww3sx"
+    "iDlXCb9pJclst6m6d8kfegWesEQX16kgy5F-kB6Dgo1wnirR_Mk0I-P3TvLNf0PsfyH25wUgeU9_IUiqC45hvHVirhiypy-7Pp8VZOStDbC72Ci9iwLRwHNykRupEOSSDLUu"
+    "4FOtkonWHgXtm8g9pldP80qiA9qSpqUTadE7I3O015b6tRAFiiyaYqVgPEHrXsi660fA4hPy0MP5AZ0EtAA": json.loads(
+        (ROOT / "mcore" / "builtin" / "first.json").read_text()
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("old", OLD, ids=["two checkpoints", "two tasks", "the first question"])
+def test_a_link_of_version_1_means_what_it_meant(old):
+    assert as_written(unlink(f"v=1&q={old}")) == OLD[old]

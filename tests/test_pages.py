@@ -130,7 +130,7 @@ def test_every_tab_is_drawn(store: Store) -> None:
         ("Numbers", "Barriers"),
         ("Reproduce", "Command line"),
     ):
-        app.session_state["tabs"] = name
+        app.session_state["tab"] = name
         app.run()
         assert not app.exception and said in words(app), name
     assert any(pack(question()) in code.value for code in app.code)

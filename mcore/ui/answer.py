@@ -134,17 +134,13 @@ def _finished(now: Standing, details: bool) -> None:
 
 def _task_chosen(now: Standing) -> int:
     """Which of the tasks is looked at: there is a choice where there is more than one."""
-    every = range(len(now.question.tasks))
+    every = [f"{i}. {task_name(task)}" for i, task in enumerate(now.question.tasks, 1)]
     if len(every) == 1:
         return 0
-    return st.segmented_control(
-        "Read on",
-        every,
-        format_func=lambda i: html.plain_label(f"{i + 1}. {task_name(now.question.tasks[i])}"),
-        default=0,
-        required=True,
-        key="task-shown",
+    chosen = st.segmented_control(
+        "Read on", every, format_func=html.plain_label, default=every[0], required=True, key="read-on", bind="query-params"
     )
+    return every.index(chosen) if chosen in every else 0
 
 
 def shipped(offer: str = "") -> None:

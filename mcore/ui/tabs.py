@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import streamlit as st
 
 from mcore.charts import figure, knowledge_chart, layers_chart, to_png, to_svg
 from mcore.knowledge import exchanged
 from mcore.names import finite, percent, plain, t_text
-from mcore.ui import export
-from mcore.ui.address import whole
+from mcore.ui import address, export
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.html import figures, rich, show, table, text
 from mcore.ui.stage import training_curves
 from mcore.ui.theme import dark
 
-ROWS_SHOWN = 100
 COLUMNS = {
     "loss": ("loss", 3),
     "accuracy": ("accuracy", None),
@@ -43,7 +40,7 @@ def tabs(now: Standing, result: Mapping, number: int) -> None:
         "Numbers": lambda: _numbers(result, task, number),
         "Reproduce": lambda: _reproduce(now, result, task),
     }
-    for name, tab in zip(names, st.tabs(names, key="tabs", on_change="rerun"), strict=True):
+    for name, tab in zip(names, st.tabs(names, key="tab", bind="query-params"), strict=True):
         if tab.open:
             with tab:
                 drawn[name]()
@@ -80,9 +77,10 @@ def _knowledge(now: Standing, task: Mapping, number: int) -> None:
                 )
             )
     _cartography(task)
-    with st.expander("The rows themselves", key="rows-open", on_change="rerun") as opened:
-        if opened.open:
-            _rows(now, task, number)
+    st.page_link(
+        "pages/3_Knowledge.py", label="Every row at every t, with its text", icon=":material/grid_on:",
+        query_params=address.query(now.question) | ({"task": str(number + 1)} if number else {}),
+    )  # fmt: skip
 
 
 def _cartography(task: Mapping) -> None:
@@ -102,37 +100,6 @@ def _cartography(task: Mapping) -> None:
     side = told["endpoint"].upper()
     show(text(f"What these rows were like while {side} was trained on them ({told['known']:,} rows followed)", "head"))
     show(table(["rows", "confidence", "variability", "correctness"], rows, "Data cartography"))
-
-
-def _rows(now: Standing, task: Mapping, number: int) -> None:
-    told, spans = task["knowledge"], list(pairwise(task["t"]))
-    changed = [i for i in range(len(spans)) if told["forgotten"][i] or told["learned"][i]]
-    if not changed:
-        show(text("No row is forgotten or learned anywhere on the way.", "body"))
-        return
-    chosen = st.selectbox(
-        "Between",
-        changed,
-        key="span",
-        format_func=lambda i: (
-            f"t = {t_text(spans[i][0])} and {t_text(spans[i][1])}: "
-            f"{len(told['forgotten'][i])} forgotten, {len(told['learned'][i])} learned"
-        ),
-    )
-    rows = now.resolved.tasks[number].rows
-    places = {int(one): place for place, one in enumerate(rows.ids)}
-    listed = [(what, one) for what in ("forgotten", "learned") for one in told[what][chosen] if one in places]
-    body = [
-        [what, str(one), rows.names[rows.labels[places[one]]], _as_text(rows.texts[places[one]])]
-        for what, one in listed[:ROWS_SHOWN]
-    ]
-    show(table(["newly", "row", "label", "text"], body, "Rows that change", left=4))
-    if len(listed) > ROWS_SHOWN:
-        show(text(f"The first {ROWS_SHOWN} of {len(listed):,}; all row ids stand in the JSON under Numbers.", "quiet"))
-
-
-def _as_text(row: str | tuple[str, str]) -> str:
-    return row if isinstance(row, str) else " ⟂ ".join(row)
 
 
 def _weights(result: Mapping) -> None:
@@ -224,7 +191,7 @@ def _reproduce(now: Standing, result: Mapping, task: Mapping) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         show(text("Link to this question and its answer", "head"))
-        st.code(whole(question, "Compare"), language=None, wrap_lines=True)
+        st.code(address.whole(question, "Compare"), language=None, wrap_lines=True)
         show(text("Command line, the question saved as question.json", "head"))
         st.code(export.COMMAND, language="bash", wrap_lines=True)
         show(text("Python", "head"))
