@@ -34,7 +34,8 @@ COPY LICENSE README.md app.py start ./
 COPY .streamlit .streamlit
 COPY pages pages
 COPY mcore mcore
-RUN python -m compileall -q app.py pages mcore && useradd -m -u 1000 user
+# Some files may have come from a folder that only its owner can read.
+RUN chmod -R a+rX . && python -m compileall -q app.py pages mcore && useradd -m -u 1000 user
 USER user
 ENV HOME=/home/user MCORE_PROFILE=hosted
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -158,16 +159,13 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     for name in ("mcore", "pages", ".streamlit"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     home.mkdir()
-    as_nobody = unprivileged(home)
+    as_nobody, environment = unprivileged(home)
     for path in (*project.rglob("*"), project):
-        path.chmod(path.stat().st_mode & 0o555)
+        path.chmod((path.stat().st_mode | 0o444) & 0o555)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(home), "PORT": str(port),
-        "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8",
-    }  # fmt: skip
+    environment |= {"HOME": str(home), "PORT": str(port), "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
     with open(said, "wb") as sink:
         app = subprocess.Popen(
             [project / "start"], cwd="/", env=environment, stdout=sink, stderr=sink, start_new_session=True, **as_nobody
@@ -183,19 +181,27 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
             path.chmod(path.stat().st_mode | 0o200)
 
 
-def unprivileged(home: Path) -> dict:
-    """Arguments for a process of another user, where we may start one and it may run our Python."""
-    if os.geteuid() != 0:
-        return {}
-    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    python = Path(sys.executable).parent / "python3"
-    try:
-        if subprocess.run([python, "-c", "import streamlit"], cwd="/", timeout=PATIENCE, check=False, **user).returncode:
-            return {}
-    except OSError:
-        return {}
-    os.chown(home, NOBODY, NOBODY)
-    return user
+def unprivileged(home: Path) -> tuple[dict, dict[str, str]]:
+    """Arguments for a process of a user who owns nothing but ``home``, and an environment with a Python that it may run.
+
+    Root becomes nobody, with the system's Python where root's own is closed to others; anybody else stays who they are.
+    """
+    own = Path(sys.executable).parent
+    for folder in (own, Path("/usr/bin"), Path("/usr/local/bin")):
+        environment = {"PATH": os.pathsep.join([str(folder), "/usr/bin", "/bin"]), "PYTHONPATH": sysconfig.get_path("purelib")}
+        if os.geteuid() != 0:
+            return {}, environment
+        if any(not above.stat().st_mode & 0o001 for above in (folder / "python3").resolve().parents):
+            continue  # closed to others
+        code = f"import sys, streamlit, numpy; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+        try:
+            user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            subprocess.run(["python3", "-c", code], cwd="/", env=environment, check=True, timeout=PATIENCE, **user)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        os.chown(home, NOBODY, NOBODY)
+        return user, environment
+    return {}, {"PATH": os.pathsep.join([str(own), "/usr/bin", "/bin"])}
 
 
 def answers(port: int) -> bool:
