@@ -32,7 +32,7 @@ GROUPS = {
     "never": "Never mastered",
 }
 ORDERS = {
-    "forgotten": "When forgotten, then when learned",
+    "forgotten": "When forgotten or learned",
     "confidence": "Mean confidence",
     "change": "Confidence gained from A to B",
     "label": "True label",

@@ -156,7 +156,8 @@ def _verdict(grid: Grid, partial: bool) -> None:
         start = "A" if grid.has_a else f"The model at t = {t_text(grid.ts[0])}, the first one there,"
         show(text(f"{start} masters {told[0]['kept']:,} of {grid.total:,} examples. What becomes of them shows when both ends are there.", "verdict"))
         return
-    show(text(f"{'So far: ' if partial else ''}{_sentence(told, counts)}", "verdict"))
+    said = _sentence(told, counts)
+    show(text(f"So far: {said[:1].lower()}{said[1:]}" if partial else said, "verdict"))
     show(figures([
         ("mastered by A", f"{told[0]['kept']:,} of {grid.total:,}"),
         ("mastered by B", f"{told[-1]['kept'] + told[-1]['learned']:,}"),
