@@ -118,6 +118,7 @@ def test_a_damaged_entry_is_told_and_the_page_goes_on(store: Store) -> None:
     (store.root / "blobs" / key_of(asked)[:2] / key_of(asked)).write_bytes(b"damaged")
     app = shelf(open="ab" * 6)
     assert "cannot be read by this version" in words(app) and "cannot be opened as things are" in words(app)
+    app.button(key="delete").click().run()
     app.button(key="delete-it").click().run()
     assert not app.exception and not store.has(["ab" * 16])
 
@@ -187,7 +188,10 @@ def test_a_note_that_cannot_be_kept_is_told(store: Store) -> None:
 def test_deleting_asks_first_and_then_deletes(store: Store) -> None:
     asked = computed(store)
     app = shelf(open=key_of(asked)[:12], pair=key_of(asked)[:12])
-    assert "Its computed points are deleted" in words(app)
+    app.button(key="delete").click().run()
+    assert "Its computed points are deleted" in words(app) and store.has([key_of(asked)])
+    app.button(key="keep-it").click().run()
+    app.button(key="delete").click().run()
     app.button(key="delete-it").click().run()
     assert not app.exception and not store.has([key_of(asked)]) and len(rows(app)) == 3
     assert "freed" in app.toast[0].value and "pair" not in app.query_params and "open" not in app.query_params
@@ -197,6 +201,7 @@ def test_what_is_being_computed_cannot_be_deleted(store: Store) -> None:
     asked = computed(store, points=2)
     Jobs(store.root).submit(as_written(asked), key_of(asked))
     app = shelf(open=key_of(asked)[:12])
+    app.button(key="delete").click().run()
     assert "cancel it in Compare first" in words(app)
     assert not [button for button in app.button if button.key == "delete-it"]
 
@@ -311,8 +316,9 @@ def test_on_a_host_a_visitor_sees_what_they_asked_for_and_can_change_nothing(sto
     app.switch_page(LIBRARY).run()
     assert not app.exception and "What you asked for or opened in this session" in words(app)
     assert len(rows(app)) == 4, "the result, its two models, and what ships"
-    assert not app.get("file_uploader") and not [one for one in app.button if one.key in ("clear-store", "delete-it")]
+    assert not app.get("file_uploader") and not [one for one in app.button if one.key in ("clear-store", "delete")]
     app.button(key=f"open-{key_of(mine)}").click().run()
+    assert charts(app) == 1 and not [one for one in app.button if one.key == "delete"]
     app.text_area(key=f"note-{key_of(mine)}").set_value("only mine").run()
     assert "only mine" in words(app) and Notes(store.root).every() == {}
     other = shelf(open=theirs[:12])

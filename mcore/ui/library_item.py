@@ -20,7 +20,7 @@ from mcore.ui.stage import stage
 from mcore.ui.theme import dark
 
 COMPARE, FINETUNE, KNOWLEDGE = "pages/1_Compare.py", "pages/2_Fine-tune.py", "pages/3_Knowledge.py"
-WRONG = "mc.note-wrong"
+WRONG, DOOMED = "mc.note-wrong", "mc.doomed"
 
 
 def details(item: Item, facts: Facts, written: Note, tags: list[str], every: list[Item]) -> None:
@@ -125,13 +125,21 @@ def _write(key: str, of_text: str, of_tags: str) -> None:
 
 
 def _deletion(item: Item, every: list[Item]) -> None:
-    with st.popover("Delete", icon=":material/delete:", key="delete"):
-        job = engine().jobs.latest(item.key)
-        if job and job.state in ("queued", "running"):
-            show(text("It is being computed now: cancel it in Compare first.", "body"))
-            return
-        show(text(CONSEQUENCE[item.kind], "body"))
-        st.button("Delete it", key="delete-it", on_click=_delete, args=(item, every))
+    """A button, and in its place once it is pressed what would happen and the two ways on."""
+    if st.session_state.get(DOOMED) != item.key:
+        st.button("Delete", icon=":material/delete:", key="delete", on_click=_ask, args=(item.key,))
+        return
+    job = engine().jobs.latest(item.key)
+    busy = job is not None and job.state in ("queued", "running")
+    show(text("It is being computed now: cancel it in Compare first." if busy else CONSEQUENCE[item.kind], "body"))
+    with st.container(horizontal=True, gap="small"):
+        if not busy:
+            st.button("Delete it", key="delete-it", icon=":material/delete:", on_click=_delete, args=(item, every))
+        st.button("Keep it", key="keep-it", on_click=_ask, args=(None,))
+
+
+def _ask(key: str | None) -> None:
+    st.session_state[DOOMED] = key
 
 
 CONSEQUENCE = {
