@@ -64,6 +64,8 @@ def put(path: Path, value: Any) -> None:
     here = get(tuple(above))
     if here is None and len(above) == 1:
         here = st.session_state[DRAFT].setdefault(above[0], {})
+    if not isinstance(here, dict | list):
+        return  # a field of a recipe that was turned into an address in the same moment
     if value is None and isinstance(here, dict):
         here.pop(last, None)
     else:
