@@ -6,7 +6,7 @@ right and wrong are green and purple, which differ in lightness too, and fade wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ import altair as alt
 import numpy as np
 
 from mcore.charts_theme import Theme, finish, panel_axis, panel_scale, theme, ticks, way_axis, way_scale
-from mcore.grid import Grid, flow
+from mcore.grid import Grid
 from mcore.names import percent, same_t, t_text
 
 FLOW = {
@@ -59,16 +59,17 @@ def palette(dark: bool) -> Palette:
 
 
 def flow_chart(
-    grid: Grid, asked: Iterable[float] | None = None, dark: bool = False, width: int | str = "container"
+    told: Sequence[Mapping], asked: Iterable[float] | None = None, dark: bool = False, width: int | str = "container"
 ) -> alt.LayerChart:
-    """How many examples are kept, forgotten and learned since A at each t. ``asked`` tells which points are to come.
+    """How many examples are kept, forgotten and learned since A, as ``grid.flow`` tells. ``asked``: every t, those to come too.
 
     What A masters ends in a level line: beneath it the forgotten wedge, above it what is learned.
     """
     look, colours, height = theme(dark), palette(dark), 210
-    told, scale = flow(grid), panel_scale((0, grid.total), 0, height)
+    total = sum(told[0][name] for name in FLOW)
+    scale = panel_scale((0, total), 0, height)
     way = alt.X("t:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=way_axis(look))
-    axis = panel_axis("Examples", 0, ",.0f", _rows_ticks(grid.total))
+    axis = panel_axis("Examples", 0, ",.0f", _rows_ticks(total))
     axis.minExtent = axis.maxExtent = LEFT - 14
     stacked = []
     for row in told:
@@ -81,18 +82,16 @@ def flow_chart(
         x=way, y=alt.Y("y:Q", scale=scale, axis=axis), y2="y2:Q",
         color=alt.Color("set:N", legend=None, scale=alt.Scale(domain=names, range=[getattr(colours, n) for n in names])),
     )  # fmt: skip
-    layers = [areas, *_veils(grid, asked, stacked, colours, scale, look), *_level(told, grid, scale, look), _hover(told, grid, scale, look)]
-    return finish(alt.layer(*layers), look, width, height, flow_told(grid))
+    layers = [areas, *_veils(told, asked, stacked, colours, scale, look), *_level(told, total, scale, look), _hover(told, total, scale, look)]
+    return finish(alt.layer(*layers), look, width, height, flow_told(told))
 
 
-def flow_told(grid: Grid) -> str:
+def flow_told(told: Sequence[Mapping]) -> str:
     """The flow in words."""
-    told = flow(grid)
-    first, last = told[0], told[-1]
-    start = "A" if grid.has_a else f"the model at t = {t_text(grid.ts[0])}"
+    first, last, start = told[0], told[-1], _start(told)
     low = min(told, key=lambda row: row["kept"])
     return (
-        f"Of {grid.total:,} examples {start} masters {first['kept']:,}. Fewest of these are still mastered at "
+        f"Of {sum(first[name] for name in FLOW):,} examples {start} masters {first['kept']:,}. Fewest of these are still mastered at "
         f"t = {t_text(low['t'])}: {low['kept']:,}; {low['forgotten']:,} are forgotten there and {low['learned']:,} others learned. "
         f"At t = {t_text(last['t'])} {last['kept']:,} are still mastered, {last['forgotten']:,} forgotten, "
         f"{last['learned']:,} learned, and {last['never']:,} mastered neither there nor at the start."
@@ -112,14 +111,14 @@ def grid_told(grid: Grid, places: Sequence[int], order: str) -> str:
 
 
 def example_chart(
-    ts: Sequence[float], probabilities: np.ndarray, names: Sequence[str], true: int, dark: bool = False,
+    ts: Sequence[float], probabilities: Sequence[Sequence[float]], names: Sequence[str], true: int, dark: bool = False,
     width: int | str = "container",
 ) -> alt.LayerChart:  # fmt: skip
     """One example: the probability of each label along t, ``[points, classes]``; the true one as a thick line.
 
     Of many labels those that are most probable anywhere are drawn. Filled dots: predicted right there.
     """
-    look, height = theme(dark), 190
+    look, height, probabilities = theme(dark), 190, np.asarray(probabilities)
     shown = labels_shown(probabilities, true)
     predicted = probabilities.argmax(axis=1)
     rows = [
@@ -187,12 +186,13 @@ def packed(grid: Grid, places: Sequence[int], levels: int = 64) -> np.ndarray:
 
 
 def _veils(
-    grid: Grid, asked: Iterable[float] | None, stacked: list[dict], colours: Palette, scale: alt.Scale, look: Theme
+    told: Sequence[Mapping], asked: Iterable[float] | None, stacked: list[dict], colours: Palette, scale: alt.Scale, look: Theme
 ) -> list[alt.Chart]:
     """While points are to come: pale where the areas only join neighbours, and a full strip at each t that is there."""
-    to_come = same_t(asked if asked is not None else ()) - same_t(grid.ts)
-    ends = [*([0.0] if not grid.has_a else []), *grid.ts, *([1.0] if grid.ts[-1] < 1 else [])]
-    gaps = [{"t": low, "t2": high, "y": 0, "y2": grid.total} for low, high in pairwise(ends) if any(low <= t <= high for t in to_come)]
+    ts = [row["t"] for row in told]
+    to_come, most = same_t(asked if asked is not None else ()) - same_t(ts), max(row["y2"] for row in stacked)
+    ends = [*([0.0] if ts[0] > 0 else []), *ts, *([1.0] if ts[-1] < 1 else [])]
+    gaps = [{"t": low, "t2": high, "y": 0, "y2": most} for low, high in pairwise(ends) if any(low <= t <= high for t in to_come)]
     if not gaps:
         return []
     y = alt.Y("y:Q", scale=scale)
@@ -206,12 +206,11 @@ def _veils(
     return [pale, there]
 
 
-def _level(told: Sequence[dict], grid: Grid, scale: alt.Scale, look: Theme) -> list[alt.Chart]:
+def _level(told: Sequence[Mapping], total: int, scale: alt.Scale, look: Theme) -> list[alt.Chart]:
     """The level line that parts what the first model masters from what it does not, and its name where there is room."""
     count = told[0]["kept"]
-    start = "A" if grid.has_a else f"the model at t = {t_text(grid.ts[0])}"
-    above = count < 0.9 * grid.total
-    line = alt.Chart(alt.InlineData(values=[{"t": 0, "t2": 1, "y": count, "text": f"mastered by {start}"}]))
+    above = count < 0.9 * total
+    line = alt.Chart(alt.InlineData(values=[{"t": 0, "t2": 1, "y": count, "text": f"mastered by {_start(told)}"}]))
     y = alt.Y("y:Q", scale=scale)
     return [
         line.mark_rule(stroke=look.text, strokeWidth=1, strokeDash=[4, 3], opacity=0.75).encode(x="t:Q", x2="t2:Q", y=y),
@@ -219,12 +218,12 @@ def _level(told: Sequence[dict], grid: Grid, scale: alt.Scale, look: Theme) -> l
     ]
 
 
-def _hover(told: Sequence[dict], grid: Grid, scale: alt.Scale, look: Theme) -> alt.Chart:
+def _hover(told: Sequence[Mapping], total: int, scale: alt.Scale, look: Theme) -> alt.Chart:
     """A strip around each computed t that tells its four numbers and shows as a line when pointed at."""
-    ts = list(grid.ts)
+    ts = [row["t"] for row in told]
     edges = [0.0 if ts[0] == 0 else ts[0], *[(low + high) / 2 for low, high in pairwise(ts)], 1.0 if ts[-1] == 1 else ts[-1]]
     strips = [
-        row | {"from": low, "to": max(high, low + 0.004), "bottom": 0, "top": grid.total, "mastered": row["kept"] + row["learned"]}
+        {**row, "from": low, "to": max(high, low + 0.004), "bottom": 0, "top": total, "mastered": row["kept"] + row["learned"]}
         for row, low, high in zip(told, edges, edges[1:], strict=False)
     ]
     pointed = alt.selection_point(name="pointed", on="pointerover", clear="pointerout", fields=["t"], empty=False)
@@ -262,6 +261,11 @@ def _label_names(
             base.mark_text(color=look.text if k == true else look.quiet, **look_of),
         ]
     return layers
+
+
+def _start(told: Sequence[Mapping]) -> str:
+    """The model that everything is told by: A, or the first one that is there."""
+    return f"the model at t = {t_text(told[0]['t'])}" if told[0]["t"] else "A"
 
 
 def _rows_ticks(total: int) -> list[float]:

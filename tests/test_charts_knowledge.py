@@ -55,7 +55,7 @@ def data(chart: alt.LayerChart) -> list[tuple[dict, list[dict]]]:
 
 
 def test_the_four_sets_are_stacked_to_all_examples_at_every_t() -> None:
-    rows = data(flow_chart(grid()))[0][1]
+    rows = data(flow_chart(flow(grid())))[0][1]
     for told in flow(grid()):
         here = {row["set"]: row for row in rows if row["t"] == told["t"]}
         assert list(here) == list(FLOW) and here["never"]["y2"] == 8 and here["kept"]["y"] == 0
@@ -65,7 +65,7 @@ def test_the_four_sets_are_stacked_to_all_examples_at_every_t() -> None:
 
 def test_points_to_come_are_pale_in_the_flow() -> None:
     def pale(asked: list[float]) -> list[tuple[float, float]]:
-        layers = data(flow_chart(grid(), asked))
+        layers = data(flow_chart(flow(grid()), asked))
         return [(row["t"], row["t2"]) for mark, rows in layers if mark.get("opacity") == 0.6 for row in rows]
 
     assert pale(list(grid().ts)) == []
@@ -73,17 +73,17 @@ def test_points_to_come_are_pale_in_the_flow() -> None:
 
 
 def test_the_flow_tells_its_numbers() -> None:
-    told = flow_told(grid())
+    told = flow_told(flow(grid()))
     assert "Of 8 examples A masters 4" in told and "At t = 1.00 2 are still mastered, 2 forgotten, 2 learned, and 2 mastered neither" in told
-    assert flow_chart(grid()).to_dict()["description"] == told
-    assert "the model at t = 0.50 masters" in flow_told(grid(RIGHT, (0.5, 0.6, 0.7, 0.8)))
+    assert flow_chart(flow(grid())).to_dict()["description"] == told
+    assert "the model at t = 0.50 masters" in flow_told(flow(grid(RIGHT, (0.5, 0.6, 0.7, 0.8))))
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_chart_can_be_drawn(dark: bool) -> None:
     probabilities = np.stack([np.linspace(0.9, 0.2, 4), np.linspace(0.1, 0.8, 4)], axis=1)
     for chart in (
-        flow_chart(grid(), [0, 0.5, 1], dark), flow_chart(grid(RIGHT[:1], (0.0,)), [0, 1], dark),
+        flow_chart(flow(grid()), [0, 0.5, 1], dark), flow_chart(flow(grid(RIGHT[:1], (0.0,))), [0, 1], dark),
         example_chart(grid().ts, probabilities, ("no", "yes"), 0, dark), example_chart((0.5,), probabilities[:1], ("no", "yes"), 1, dark),
     ):  # fmt: skip
         assert to_svg(chart).startswith(b"<svg")

@@ -9,6 +9,7 @@ import streamlit as st
 
 from mcore.charts_knowledge import example_chart, labels_shown
 from mcore.grid import Grid
+from mcore.ui.drawing import draw
 from mcore.ui.html import show, text
 from mcore.ui.looking import look
 from mcore.ui.theme import dark
@@ -26,8 +27,7 @@ def example(grid: Grid, chosen: int | None, inside: np.ndarray, along: Callable[
     show(text(f"{story[:1].upper()}{story[1:]}.", "body"))
     if along:
         probabilities = along(chosen)
-        chart = example_chart(grid.ts, probabilities, grid.names, true, dark())
-        st.altair_chart(chart, theme=None, width="stretch", key="example-chart")
+        draw(example_chart, grid.ts, probabilities.tolist(), grid.names, true, dark(), key="example-chart")
         hidden = len(grid.names) - len(labels_shown(probabilities, true))
         more = f" {hidden:,} less probable labels are not drawn." if hidden else ""
         show(text(f"Thick line: the true label, {grid.names[true]}. Filled dots: predicted right there.{more}", "quiet"))

@@ -22,6 +22,7 @@ from mcore.question import Experiment, parse
 from mcore.resolve import resolve
 from mcore.ui import address, draft, engine
 from mcore.ui.answer import POLL, shipped_mark
+from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.examples import examples, task_choice
 from mcore.ui.guard import guarded
@@ -135,7 +136,7 @@ def _flow(grid: Grid, asked: Sequence[float]) -> None:
         left, right = st.columns([2.3, 1], gap="large")
         with left:
             show(_legend(grid))
-            st.altair_chart(flow_chart(grid, asked, dark()), theme=None, width="stretch", key="flow-chart")
+            draw(flow_chart, grids.flow(grid), list(asked), dark(), key="flow-chart")
         with right:
             _verdict(grid, len(grid.ts) < len(asked))
 
