@@ -9,6 +9,7 @@ import streamlit as st
 from mcore import presets
 from mcore.estimate import cost
 from mcore.names import duration, endpoint_name, size, task_name
+from mcore.profile import profile
 from mcore.question import Experiment, Recipe, parse
 from mcore.ui import engine, html, imported
 from mcore.ui.engine import Standing
@@ -18,7 +19,12 @@ from mcore.ui.progress import progress
 from mcore.ui.stage import stage, training_stage
 from mcore.ui.tabs import notice_of_order, tabs
 
-POLL = 0.5  # seconds between two looks at a running job
+POLL, POLL_HOSTED = 0.5, 1.5  # seconds between two looks at a running job; a host has many who look
+
+
+def pause() -> float:
+    """How long a page waits between two looks."""
+    return POLL_HOSTED if profile().hosted else POLL
 
 
 def answer(now: Standing, below: Callable[[], None] | None = None, details: bool = True) -> None:
@@ -26,7 +32,7 @@ def answer(now: Standing, below: Callable[[], None] | None = None, details: bool
 
     All of it is one fragment that draws itself again while a job runs, and once more, with the page, when it ends.
     """
-    st.fragment(_draw, run_every=POLL if now.active else None)(now.question, now.active, below, details)
+    st.fragment(_draw, run_every=pause() if now.active else None)(now.question, now.active, below, details)
 
 
 def _draw(question: Experiment, was_active: bool, below: Callable[[], None] | None, details: bool) -> None:

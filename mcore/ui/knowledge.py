@@ -21,7 +21,7 @@ from mcore.plan import wanted
 from mcore.question import Experiment, parse
 from mcore.resolve import resolve
 from mcore.ui import address, draft, engine
-from mcore.ui.answer import POLL, shipped_mark
+from mcore.ui.answer import pause, shipped_mark
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.examples import examples, task_choice
@@ -65,7 +65,7 @@ def knowledge() -> None:
     if not link_wrong:
         address.write(question)
     _asked(now)
-    st.fragment(_status, run_every=POLL if now.active else None)(question, now.stored, now.active)
+    st.fragment(_status, run_every=pause() if now.active else None)(question, now.stored, now.active)
     chosen = task_choice(question)
     grid = _grid(now.resolved.fingerprint, chosen, now.stored, now.job.finished if now.job else None, now)
     if grid is None:

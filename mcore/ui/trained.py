@@ -13,7 +13,7 @@ from mcore.estimate import cost
 from mcore.names import duration, finite, percent, plain, size, steps_text
 from mcore.question import Recipe
 from mcore.ui import address, engine
-from mcore.ui.answer import POLL, queued, shipped_mark
+from mcore.ui.answer import pause, queued, shipped_mark
 from mcore.ui.drawing import draw
 from mcore.ui.guard import guarded
 from mcore.ui.html import mark, rich, show, table, text
@@ -27,7 +27,7 @@ COMPARE = "pages/1_Compare.py"
 
 def watched(standing: Trainings) -> None:
     """One fragment that draws itself again while the trainings run, and once more, with the page, when they end."""
-    st.fragment(_draw, run_every=POLL if standing.active else None)(standing.now, standing.active)
+    st.fragment(_draw, run_every=pause() if standing.active else None)(standing.now, standing.active)
 
 
 def _draw(before: engine.Standing, was_active: bool) -> None:
