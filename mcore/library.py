@@ -20,7 +20,7 @@ from mcore.distances import distance_key
 from mcore.errors import McoreError, QuestionError
 from mcore.names import differences, endpoint_name, task_name
 from mcore.notes import Notes
-from mcore.question import Experiment, Recipe, as_written, canonical, fingerprint, parse, parse_recipe
+from mcore.question import Endpoint, Experiment, Recipe, as_written, canonical, fingerprint, parse, parse_recipe
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.resultfile import ResultFile
@@ -214,10 +214,9 @@ def delete(item: Item, every: Sequence[Item], store: Store, notes: Notes | None)
     """
     doomed = {item.key}
     if item.kind == "experiment":
-        every_known = known_facts([one for one in every if one.kind == "experiment"], store, notes)
-        own = every_known.get(item.key, Facts())
-        doomed |= {*own.parts, plan.timing_key(item.key)}
-        doomed -= {part for key, one in every_known.items() if key != item.key for part in one.parts}
+        others = [one for one in every if one.key != item.key and may_share(one.question, item.question)]
+        doomed |= {*known_facts([item], store, notes)[item.key].parts, plan.timing_key(item.key)}
+        doomed -= {part for one in known_facts(others, store, notes).values() for part in one.parts}
     freed = _dropped(doomed, store)
     if item.kind == "model":
         store.drop_work(item.key)
@@ -227,16 +226,36 @@ def delete(item: Item, every: Sequence[Item], store: Store, notes: Notes | None)
     return freed
 
 
-def unused(days: float, every: Sequence[Item], store: Store, notes: Notes | None) -> list[Entry]:
-    """What nobody has looked at for so many days. What belongs to a result that was looked at is not in it."""
+def unused(days: float, store: Store) -> list[Entry]:
+    """What nobody has looked at for so many days. A page that shows a result marks all its parts as used."""
     before = time.time() - days * DAY
-    entries = store.entries()
-    old = {entry.key for entry in entries if entry.used < before}
-    kept = [item for item in every if item.kind == "experiment" and item.key not in old]
-    if old and kept:
-        for one in known_facts(kept, store, notes).values():
-            old.difference_update(one.parts, one.models)
-    return [entry for entry in entries if entry.key in old]
+    return [entry for entry in store.entries() if entry.used < before]
+
+
+def may_share(first: Experiment | None, second: Experiment | None) -> bool:
+    """False only where no end of the one can have the weights of an end of the other: then they share no response.
+
+    Told from what is written, at once; what two results do share is told by their ``Facts``.
+    """
+    if first is None or second is None:
+        return False
+    return any(_may_be_one(one, other) for one in (first.a, first.b) for other in (second.a, second.b))
+
+
+def _may_be_one(one: Endpoint, other: Endpoint) -> bool:
+    if isinstance(one, Recipe) != isinstance(other, Recipe):
+        return False  # the model of a recipe may lie in a folder too, but then under that folder's own name
+    if not isinstance(one, Recipe):
+        return _may_name_one(one, other)
+    apart = {"base", "task"}
+    same = one.model_dump(exclude=apart) == other.model_dump(exclude=apart)
+    return same and _may_name_one(one.base, other.base) and _may_name_one(one.task.task, other.task.task)
+
+
+def _may_name_one(address: str, other: str) -> bool:
+    """Two whole addresses that ship with the app name two things; else a copy, or a step left out, may make them one."""
+    shipped_ones = address.startswith("builtin:") and other.startswith("builtin:")
+    return address == other or not shipped_ones or ("@" in address) != ("@" in other)
 
 
 def clear(entries: Iterable[Entry], store: Store, notes: Notes | None) -> int:

@@ -80,7 +80,7 @@ class Store:
         for key in [key for key, data in found.items() if data is None]:
             del found[key]
             self._drop_damaged(key, lambda key=key: self._read(key) is None)
-        self._mark_used(found if touch else ())
+        self.touch(found if touch else ())
         return found
 
     def has(self, keys: Iterable[str]) -> set[str]:
@@ -117,7 +117,7 @@ class Store:
             return None
         if not self._intact(key):
             return self._drop_damaged(key, lambda: not self._intact(key))
-        self._mark_used([key])
+        self.touch([key])
         return self.root / "folders" / key
 
     def put_folder(self, key: str, source: Path, kind: str, about: dict | None = None) -> Path:
@@ -253,7 +253,8 @@ class Store:
 
         self._index.write(body)
 
-    def _mark_used(self, keys: Iterable[str]) -> None:
+    def touch(self, keys: Iterable[str]) -> None:
+        """Mark as used: what is looked at is not old, though nothing of it be read."""
         rows = [(time.time(), key) for key in keys]
         with suppress(McoreError):  # a full disk can still be read
             if rows:

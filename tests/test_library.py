@@ -154,6 +154,17 @@ def test_deleting_a_result_leaves_what_another_one_uses(store):
     assert {entry.kind for entry in store.entries()} == {"model"} and {entry.key for entry in store.entries()} == models
 
 
+def test_what_cannot_share_is_told_from_the_questions_alone():
+    here = question()
+    assert library.may_share(here, question(points=3)) and library.may_share(here, question(b=RECIPE | {"head_seed": 9}))
+    both = {"a": RECIPE | {"head_seed": 8}, "b": RECIPE | {"head_seed": 9}}
+    assert not library.may_share(here, question(**both)) and not library.may_share(here, None)
+    assert not library.may_share(here, question(a="builtin:austen@0", b="builtin:austen@1000"))
+    copied = RECIPE | {"base": "local:/a/copy"}
+    assert library.may_share(here, question(a=copied, b=copied | {"head_seed": 7})), "a copy has the same weights"
+    assert library.may_share(question(a="builtin:austen", b="builtin:austen@0"), question(a="builtin:austen@7000", b="builtin:austen@1000"))
+
+
 def test_deleting_a_model_leaves_its_results(store):
     asked = computed(store)
     model = next(item for item in library.items(store) if item.kind == "model")
@@ -181,10 +192,10 @@ def test_clearing_by_age_keeps_what_a_result_that_was_opened_needs(store):
     old, opened, notes = computed(store), computed(store, b=RECIPE | {"head_seed": 9}), Notes(store.root)
     for entry in store.entries():
         age(store, entry.key, 10)
-    store.get(resolve(opened).fingerprint)  # what the page does when it is opened
-    every = library.items(store)
-    assert library.unused(30, every, store, notes) == []
-    entries = library.unused(7, every, store, notes)
+    told = library.facts(of(opened, store), store)
+    store.touch([resolve(opened).fingerprint, *told.parts, *told.models])  # as the page does when it is opened
+    assert library.unused(30, store) == []
+    entries = library.unused(7, store)
     assert {entry.key for entry in entries if entry.kind == "model"} == {resolve(old).b.fingerprint}
     freed = library.clear(entries, store, notes)
     assert freed == sum(entry.bytes for entry in entries) > 0

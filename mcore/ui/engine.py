@@ -64,15 +64,15 @@ def standing(question: Experiment) -> Standing:
     check(question, profile())  # before anything that the question names is looked for
     resolved, here = _resolved(canonical(question), _stamp(question)), engine()
     check_size(resolved, profile())
-    if not visitor.has_asked(resolved.fingerprint):
-        here.store.get(resolved.fingerprint)  # what is looked at is not old
-    visitor.remember(resolved.fingerprint, resolved.a.fingerprint, resolved.b.fingerprint)
     keys = []
     for i in range(len(resolved.tasks)):
         orders = plan.orders(resolved, i, here.store)
         keys += [] if orders is None else [plan.key(resolved, plan.Point(i, t), orders) for t in plan.wanted(resolved)]
     recipes = {end.side: end.fingerprint for end in (resolved.a, resolved.b) if end.recipe}
     there = here.store.has([*keys, distance_key(resolved), *recipes.values()])
+    if not visitor.has_asked(resolved.fingerprint):
+        here.store.touch([*there, resolved.fingerprint, plan.timing_key(resolved.fingerprint)])
+    visitor.remember(resolved.fingerprint, resolved.a.fingerprint, resolved.b.fingerprint)
     return Standing(
         question=question,
         resolved=resolved,

@@ -35,8 +35,8 @@ def free_space(every: list[Item]) -> None:
         entries = store.entries()
         show(text("Every result, trained model, imported file and note is deleted, but for what is being computed now.", "body"))
     else:
-        entries = library.unused(AGES[age], every, store, shelf.memory())
-        show(text("What belongs to a result that was opened since stays.", "quiet"))
+        entries = library.unused(AGES[age], store)
+        show(text("A result that was opened since stays, with all that belongs to it.", "quiet"))
     freed = sum(entry.bytes for entry in entries)
     label = f"Delete {len(entries):,} entries, {size(freed)}" if entries else "Nothing to delete"
     st.button(label, key="clear-store", disabled=not entries, on_click=_clear, args=(AGES[age], every))
@@ -50,7 +50,7 @@ def _clear(days: int | None, every: list[Item]) -> None:
             if notes:
                 notes.forget([item.key for item in every])
         else:
-            freed = library.clear(library.unused(days, every, store, notes), store, notes)
+            freed = library.clear(library.unused(days, store), store, notes)
         shelf.say(f"{size(freed)} freed.")
     except McoreError as error:
         shelf.say(str(error))
