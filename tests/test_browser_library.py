@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from app_in_browser import CHART, SHOTS, running_app
+from app_in_browser import CHART, HOME, SHOTS, at_rest, lacking, running_app
 from browser_fixtures import RECIPE, question
 from test_library import computed
 
@@ -25,6 +25,7 @@ from mcore.store import Store
 pytest.importorskip("playwright")
 from playwright.sync_api import Browser, Page, expect
 
+AXE = HOME / ".node" / "node_modules" / "axe-core" / "axe.min.js"
 FIRST = question()
 SECOND = question(b=RECIPE | {"head_seed": 9})
 
@@ -189,6 +190,27 @@ def test_it_fits_in_both_themes(browser: Browser, shelf: str, theme: str, width:
         page.wait_for_timeout(400)
         page.screenshot(path=SHOTS / f"library-{name}-{theme}-{width}.png")
         page.set_viewport_size({"width": width, "height": 900})
+    page.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("state", ["open", "model", "pair", "import", "free space", "nothing found"])
+def test_no_rule_of_accessibility_is_seriously_broken(browser: Browser, shelf: str, state: str, theme: str) -> None:
+    """By axe-core, which ``make test`` puts into .node/."""
+    if not AXE.exists():
+        lacking("There is no axe-core in .node: `make test` puts it there.")
+    query = {"open": f"?open={short(FIRST)}", "model": f"?open={resolve(FIRST).a.fingerprint[:12]}",
+             "pair": f"?pair={short(FIRST)}&pair={short(SECOND)}", "nothing found": "?find=nothing"}.get(state, "")  # fmt: skip
+    page = browser.new_context(color_scheme=theme, viewport={"width": 1400, "height": 900}).new_page()
+    page.goto(f"{shelf}{query}")
+    at_rest(page)
+    if state in ("import", "free space"):
+        page.get_by_role("button", name=state.capitalize()).click()
+        at_rest(page)
+    page.evaluate(AXE.read_text())
+    told = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    bad = [(one["id"], one["nodes"][0]["html"][:200]) for one in told["violations"] if one["impact"] in ("serious", "critical")]
+    assert not bad
     page.context.close()
 
 

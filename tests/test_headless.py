@@ -8,7 +8,7 @@ import sys
 
 from conftest import ROOT
 
-LIGHT = ("question", "link", "resolve", "tasks", "checkpoints", "labels", "plan", "result", "distances", "words", "names", "charts", "grid", "charts_knowledge", "store", "jobs", "keeper")  # fmt: skip
+LIGHT = ("question", "link", "resolve", "tasks", "checkpoints", "labels", "plan", "result", "distances", "words", "names", "charts", "grid", "charts_knowledge", "store", "jobs", "keeper", "library", "notes", "resultfile", "charts_pair")  # fmt: skip
 
 
 def imported_by(modules: list[str]) -> set[str]:

@@ -95,7 +95,7 @@ def _filtered(every: Sequence[Item], notes: Mapping[str, Note]) -> list[Item]:
             "Search", key="find", bind="query-params", max_chars=WORDS, live=True, width=280, icon=":material/search:",
             placeholder="name, task, note",
         )  # fmt: skip
-        tagged = st.multiselect("Tags", tags, key="tag", bind="query-params", width=280) if tags else []
+        tagged = st.multiselect("Tags", tags, key="tag", bind="query-params", width=280, placeholder="any") if tags else []
     return core.matching(every, SHOWN.get(kind), words[:WORDS], tagged, notes)
 
 

@@ -19,8 +19,8 @@ KINDS = {"experiment": "result", "model": "trained model", "import": "imported f
 
 STYLE = """
 [class*="st-key-row-"] { border-bottom: 1px solid var(--mc-line); padding: .5rem 0 .6rem; }
-[class*="st-key-row-"] .stButton button { padding: 0; min-height: 0; text-align: left; justify-content: flex-start; }
-[class*="st-key-row-"] .stButton button p { font-weight: 600; white-space: normal; overflow-wrap: anywhere; text-align: left; }
+[class*="st-key-open-"] button { padding: 0; min-height: 0; text-align: left; justify-content: flex-start; }
+[class*="st-key-open-"] button p { font-weight: 600; white-space: normal; overflow-wrap: anywhere; text-align: left; }
 [class*="st-key-row-"] [data-testid="stVerticalBlock"] { gap: .25rem; }
 .lib-row { display: flex; flex-wrap: wrap; gap: .3rem 1.6rem; align-items: center; }
 .lib-sketch { flex: none; } .lib-row .lib-main { flex: 1 1 20rem; min-width: 0; overflow-wrap: anywhere; }
