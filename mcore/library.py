@@ -1,6 +1,6 @@
 """What the store holds, as a person thinks of it: results, trained models, files that somebody sent.
 
-Here is what there is, what each result consists of, and how it is deleted without hurting another one.
+Here is what there is and what each result consists of; ``clearing`` deletes it.
 Names come from the questions themselves; what a row tells (barrier, accuracies, the keys of its parts)
 takes a twentieth of a second to read off and is remembered in ``Notes``. Nothing that is only listed
 counts as used.
@@ -20,7 +20,7 @@ from mcore.distances import distance_key
 from mcore.errors import McoreError, QuestionError
 from mcore.names import differences, endpoint_name, task_name
 from mcore.notes import Notes
-from mcore.question import Endpoint, Experiment, Recipe, as_written, canonical, fingerprint, parse, parse_recipe
+from mcore.question import Experiment, Recipe, as_written, canonical, fingerprint, parse, parse_recipe
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.resultfile import ResultFile
@@ -29,7 +29,6 @@ from mcore.store import Entry, Store
 Kind = Literal["experiment", "model", "import", "shipped"]
 KINDS: tuple[Kind, ...] = ("experiment", "model", "import")  # those that the store holds
 SKETCHED = 33  # points of a row's small curve
-DAY = 24 * 3600.0
 TRIED_AGAIN = 60.0  # seconds
 
 
@@ -207,67 +206,6 @@ def sizes(known: Mapping[str, Facts], store: Store) -> dict[str, int]:
     return {key: sum(told.get(part, 0) for part in one.parts) for key, one in known.items()}
 
 
-def delete(item: Item, every: Sequence[Item], store: Store, notes: Notes | None) -> int:
-    """Delete a thing with what belongs to it alone; what another kept result uses stays. Bytes that became free.
-
-    A result's trained models stay: they are things of their own. A model's results stay too: they need it no more.
-    """
-    doomed = {item.key}
-    if item.kind == "experiment":
-        others = [one for one in every if one.key != item.key and may_share(one.question, item.question)]
-        doomed |= {*known_facts([item], store, notes)[item.key].parts, plan.timing_key(item.key)}
-        doomed -= {part for one in known_facts(others, store, notes).values() for part in one.parts}
-    freed = _dropped(doomed, store)
-    if item.kind == "model":
-        store.drop_work(item.key)
-    if notes:
-        with suppress(McoreError):  # the thing itself is gone
-            notes.forget([item.key])
-    return freed
-
-
-def unused(days: float, store: Store) -> list[Entry]:
-    """What nobody has looked at for so many days. A page that shows a result marks all its parts as used."""
-    before = time.time() - days * DAY
-    return [entry for entry in store.entries() if entry.used < before]
-
-
-def may_share(first: Experiment | None, second: Experiment | None) -> bool:
-    """False only where no end of the one can have the weights of an end of the other: then they share no response.
-
-    Told from what is written, at once; what two results do share is told by their ``Facts``.
-    """
-    if first is None or second is None:
-        return False
-    return any(_may_be_one(one, other) for one in (first.a, first.b) for other in (second.a, second.b))
-
-
-def _may_be_one(one: Endpoint, other: Endpoint) -> bool:
-    if isinstance(one, Recipe) != isinstance(other, Recipe):
-        return False  # the model of a recipe may lie in a folder too, but then under that folder's own name
-    if not isinstance(one, Recipe):
-        return _may_name_one(one, other)
-    apart = {"base", "task"}
-    same = one.model_dump(exclude=apart) == other.model_dump(exclude=apart)
-    return same and _may_name_one(one.base, other.base) and _may_name_one(one.task.task, other.task.task)
-
-
-def _may_name_one(address: str, other: str) -> bool:
-    """Two whole addresses that ship with the app name two things; else a copy, or a step left out, may make them one."""
-    shipped_ones = address.startswith("builtin:") and other.startswith("builtin:")
-    return address == other or not shipped_ones or ("@" in address) != ("@" in other)
-
-
-def clear(entries: Iterable[Entry], store: Store, notes: Notes | None) -> int:
-    """Delete these, but for what is being computed now. Bytes that became free."""
-    keys = [entry.key for entry in entries]
-    freed = _dropped(keys, store)
-    if notes and keys:
-        with suppress(McoreError):
-            notes.forget(set(keys) - store.has(keys))
-    return freed
-
-
 def keep_file(data: bytes, name: str, store: Store) -> str:
     """Check a result file and keep it. Its key. Raises ``QuestionError``, ``McoreError`` where there is no room."""
     file = resultfile.read(data)
@@ -357,13 +295,3 @@ def _facts_of(data: Mapping) -> Facts | None:
         keys = {name: tuple(map(str, data.get(name, ()))) for name in ("responses", "beside", "models")}
         return Facts(**{**data, **keys})
     return None
-
-
-def _dropped(keys: Iterable[str], store: Store) -> int:
-    freed = 0
-    for entry in store.known(keys):
-        with store.claim(entry.key) as free:
-            if free:
-                store.drop(entry.key)
-                freed += entry.bytes
-    return freed

@@ -102,9 +102,11 @@ def test_a_note_and_a_tag_stay(page: Page, shelf: str, store_folder: Path) -> No
     note = page.get_by_role("textbox", name="Note")
     note.fill("the odd one <b>bold</b>")
     note.press("Control+Enter")
+    expect(row(page, FIRST).locator(".lib-note")).to_have_text("the odd one <b>bold</b>")
+    at_rest(page)
     tags = page.get_by_role("combobox", name="Tags")
     tags.fill("figure 2")
-    tags.press("Enter")
+    page.get_by_role("option", name=re.compile("figure 2")).click()
     expect(row(page, FIRST).locator(".mc-mark", has_text="figure 2")).to_be_visible()
     expect(row(page, FIRST).get_by_text("the odd one <b>bold</b>").first).to_be_visible()
     kept = Notes(store_folder).every()[resolve(FIRST).fingerprint]

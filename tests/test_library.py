@@ -9,7 +9,7 @@ import time
 import pytest
 from browser_fixtures import RECIPE, carry_out, question
 
-from mcore import library, presets
+from mcore import clearing, library, presets
 from mcore.charts_pair import pair_chart, pair_told
 from mcore.errors import McoreError, QuestionError
 from mcore.library import Item
@@ -42,7 +42,7 @@ def stored(asked: Experiment, store: Store) -> int:
 def age(store: Store, key: str, days: float) -> None:
     """As if an entry had last been used so long ago."""
     with sqlite3.connect(store.root / "index.sqlite") as db:
-        db.execute("UPDATE entries SET used = used - ? WHERE key = ?", (days * library.DAY, key))
+        db.execute("UPDATE entries SET used = used - ? WHERE key = ?", (days * clearing.DAY, key))
 
 
 def test_results_models_and_files_are_listed_newest_first(store):
@@ -127,7 +127,7 @@ def test_an_entry_of_another_version_is_listed_and_can_be_deleted(store, text):
     (item,) = library.items(store)
     assert "cannot be read by this version" in item.wrong and item.question is None
     assert library.known_facts([item], store, None)[item.key].wrong == item.wrong
-    library.delete(item, [item], store, Notes(store.root))
+    clearing.delete(item, [item], store, Notes(store.root))
     assert library.items(store) == []
 
 
@@ -144,31 +144,31 @@ def test_deleting_a_result_leaves_what_another_one_uses(store):
     apart = computed(store, b=RECIPE | {"head_seed": 9})
     models = {entry.key for entry in store.entries("model")}
     assert len(library.facts(of(small, store), store).responses) == 7
-    freed = library.delete(of(apart, store), library.items(store), store, Notes(store.root))
+    freed = clearing.delete(of(apart, store), library.items(store), store, Notes(store.root))
     shared_end = resolve(apart).a.fingerprint
     assert freed > 0 and stored(small, store) == stored(fine, store) == 7 and shared_end in models
-    library.delete(of(small, store), library.items(store), store, Notes(store.root))
+    clearing.delete(of(small, store), library.items(store), store, Notes(store.root))
     assert stored(fine, store) == 7, "both read the same responses"
-    library.delete(of(fine, store), library.items(store), store, Notes(store.root))
+    clearing.delete(of(fine, store), library.items(store), store, Notes(store.root))
     assert stored(fine, store) == 0
     assert {entry.kind for entry in store.entries()} == {"model"} and {entry.key for entry in store.entries()} == models
 
 
 def test_what_cannot_share_is_told_from_the_questions_alone():
     here = question()
-    assert library.may_share(here, question(points=3)) and library.may_share(here, question(b=RECIPE | {"head_seed": 9}))
+    assert clearing.may_share(here, question(points=3)) and clearing.may_share(here, question(b=RECIPE | {"head_seed": 9}))
     both = {"a": RECIPE | {"head_seed": 8}, "b": RECIPE | {"head_seed": 9}}
-    assert not library.may_share(here, question(**both)) and not library.may_share(here, None)
-    assert not library.may_share(here, question(a="builtin:austen@0", b="builtin:austen@1000"))
+    assert not clearing.may_share(here, question(**both)) and not clearing.may_share(here, None)
+    assert not clearing.may_share(here, question(a="builtin:austen@0", b="builtin:austen@1000"))
     copied = RECIPE | {"base": "local:/a/copy"}
-    assert library.may_share(here, question(a=copied, b=copied | {"head_seed": 7})), "a copy has the same weights"
-    assert library.may_share(question(a="builtin:austen", b="builtin:austen@0"), question(a="builtin:austen@7000", b="builtin:austen@1000"))
+    assert clearing.may_share(here, question(a=copied, b=copied | {"head_seed": 7})), "a copy has the same weights"
+    assert clearing.may_share(question(a="builtin:austen", b="builtin:austen@0"), question(a="builtin:austen@7000", b="builtin:austen@1000"))
 
 
 def test_deleting_a_model_leaves_its_results(store):
     asked = computed(store)
     model = next(item for item in library.items(store) if item.kind == "model")
-    freed = library.delete(model, library.items(store), store, None)
+    freed = clearing.delete(model, library.items(store), store, None)
     assert freed == model.bytes and stored(asked, store) == 7 and not store.has([model.key])
 
 
@@ -177,14 +177,14 @@ def test_what_is_being_computed_is_not_deleted(store):
     busy = library.facts(of(asked, store), store).responses[0]
     with store.claim(busy) as mine:
         assert mine
-        library.delete(of(asked, store), library.items(store), store, None)
+        clearing.delete(of(asked, store), library.items(store), store, None)
     assert stored(asked, store) == 1
 
 
 def test_a_note_goes_with_its_thing(store):
     asked, notes = computed(store), Notes(store.root)
     notes.write(resolve(asked).fingerprint, Note("gone soon"))
-    library.delete(of(asked, store), library.items(store), store, notes)
+    clearing.delete(of(asked, store), library.items(store), store, notes)
     assert notes.every() == {}
 
 
@@ -194,10 +194,10 @@ def test_clearing_by_age_keeps_what_a_result_that_was_opened_needs(store):
         age(store, entry.key, 10)
     told = library.facts(of(opened, store), store)
     store.touch([resolve(opened).fingerprint, *told.parts, *told.models])  # as the page does when it is opened
-    assert library.unused(30, store) == []
-    entries = library.unused(7, store)
+    assert clearing.unused(30, store) == []
+    entries = clearing.unused(7, store)
     assert {entry.key for entry in entries if entry.kind == "model"} == {resolve(old).b.fingerprint}
-    freed = library.clear(entries, store, notes)
+    freed = clearing.clear(entries, store, notes)
     assert freed == sum(entry.bytes for entry in entries) > 0
     assert stored(opened, store) == 7 and resolve(old).fingerprint not in {item.key for item in library.items(store)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mcore import library
+from mcore import clearing
 from mcore.errors import McoreError
 from mcore.library import Item
 from mcore.names import size
@@ -35,7 +35,7 @@ def free_space(every: list[Item]) -> None:
         entries = store.entries()
         show(text("Every result, trained model, imported file and note is deleted, but for what is being computed now.", "body"))
     else:
-        entries = library.unused(AGES[age], store)
+        entries = clearing.unused(AGES[age], store)
         show(text("A result that was opened since stays, with all that belongs to it.", "quiet"))
     freed = sum(entry.bytes for entry in entries)
     label = f"Delete {len(entries):,} entries, {size(freed)}" if entries else "Nothing to delete"
@@ -50,7 +50,7 @@ def _clear(days: int | None, every: list[Item]) -> None:
             if notes:
                 notes.forget([item.key for item in every])
         else:
-            freed = library.clear(library.unused(days, store), store, notes)
+            freed = clearing.clear(clearing.unused(days, store), store, notes)
         shelf.say(f"{size(freed)} freed.")
     except McoreError as error:
         shelf.say(str(error))

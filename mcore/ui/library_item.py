@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mcore import library
+from mcore import clearing, library
 from mcore.charts import training_chart
 from mcore.errors import McoreError
 from mcore.library import Facts, Item
@@ -151,7 +151,7 @@ CONSEQUENCE = {
 
 def _delete(item: Item, every: list[Item]) -> None:
     try:
-        freed = library.delete(item, every, engine().store, shelf.memory())
+        freed = clearing.delete(item, every, engine().store, shelf.memory())
         shelf.say(f"Deleted: {size(freed)} freed.")
     except McoreError as error:
         shelf.say(str(error))
