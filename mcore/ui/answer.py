@@ -19,7 +19,7 @@ from mcore.ui.progress import progress
 from mcore.ui.stage import stage, training_stage
 from mcore.ui.tabs import notice_of_order, tabs
 
-POLL, POLL_HOSTED = 0.5, 1.5  # seconds between two looks at a running job; a host has many who look
+POLL, POLL_HOSTED = 0.5, 2.0  # seconds between two looks at a running job; a host has many who look
 
 
 def pause() -> float:
