@@ -7,7 +7,7 @@ PORT ?= 8501
 BIN = .venv/bin
 AXE = 4.14.1
 
-.PHONY: install run test bench latency lint clean
+.PHONY: install run test bench latency load lint clean
 
 install: .venv/app
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from mcore.errors import QuestionError
+from mcore.hub import Listing
 
 BUILTIN = Path(__file__).parent / "builtin"
 MOST_CONFIG_BYTES, MOST_TENSORS = 8 * 2**20, 100_000
@@ -24,6 +25,7 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "s
 DECISIVE = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_attention_heads", "n_head", "n_heads",
             "num_key_value_heads", "hidden_act", "activation", "activation_function", "layer_norm_eps", "layer_norm_epsilon",
             "position_embedding_type", "relative_attention", "rope_theta")  # settings that change what weights compute; fmt: skip
+MOST_SIZE = 10_000_000  # of anything that a config counts
 GENERIC = re.compile(r"(label[_ ]?)?\d+", re.IGNORECASE)
 
 
@@ -47,6 +49,8 @@ class Checkpoint:
     labels: tuple[str, ...] | None
     tensors: dict[str, Stored]
     tokenizer: str
+    listing: Listing | None = None  # of a repository on the Hub: where ``files`` are fetched from when they are needed
+    files: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -54,7 +58,8 @@ class Checkpoint:
 
     @property
     def bytes(self) -> int:
-        return sum(file.stat().st_size for file in {t.file for t in self.tensors.values()})
+        files = {t.file for t in self.tensors.values()}
+        return sum(self.listing.files[file.name].size if self.listing else file.stat().st_size for file in files)
 
     @property
     def max_length(self) -> int | None:
@@ -76,23 +81,10 @@ def families() -> dict[str, list[int]]:
     }
 
 
-def look(address: str, field: str) -> Checkpoint:
-    """What stands at ``builtin:NAME@STEP`` or ``local:PATH``. Raises ``QuestionError`` that names ``field``."""
-    scheme, _, rest = address.partition(":")
-    if scheme == "builtin":
-        address, folder = _builtin(rest, field)
-    elif scheme == "local":
-        folder = Path(rest).expanduser()
-        if not folder.is_dir():
-            raise QuestionError(field, f"there is no folder {rest}", "give a folder that save_pretrained wrote")
-    else:
-        raise QuestionError(field, "this version does not open checkpoints on the Hub", "download it and use local:PATH, or builtin:")
-    return look_at(folder, address, field)
-
-
 def look_at(folder: Path, address: str, field: str) -> Checkpoint:
     """The checkpoint in a folder that ``save_pretrained`` wrote. Raises ``QuestionError``."""
-    config = _json(folder / "config.json", field)
+    config = read_json(folder / "config.json", field)
+    check_config(config, field)
     tensors = _headers(folder, field)
     tokenizer_files = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if not tokenizer_files:
@@ -104,9 +96,9 @@ def look_at(folder: Path, address: str, field: str) -> Checkpoint:
         folder=folder,
         digest=hashlib.sha256(json.dumps(pieces, sort_keys=True).encode()).hexdigest()[:32],
         config=config,
-        labels=_labels(config, field),
+        labels=labels_of(config, field),
         tensors=tensors,
-        tokenizer=_tokenizer_digest(tokenizer_files, field),
+        tokenizer=tokenizer_digest(tokenizer_files, field),
     )
 
 
@@ -128,8 +120,16 @@ def check_joinable(a: Checkpoint, b: Checkpoint) -> None:
         raise QuestionError("b", f"its vocabulary has another size: {differ[0]}", "choose two checkpoints with one vocabulary")
     if differ:
         raise QuestionError("b", f"{_some(differ)} cannot be blended: the shapes differ", "choose two checkpoints of one size")
-    if a.tokenizer != b.tokenizer:
+    unread = any(one.tokenizer.startswith("files ") for one in (a, b))  # too large to be read before it is needed
+    if a.tokenizer != b.tokenizer and not unread:
         raise QuestionError("b", "its tokenizer or vocabulary is not that of A", "choose two checkpoints with one tokenizer")
+
+
+def check_config(config: dict, field: str) -> None:
+    """Raise a ``QuestionError`` for sizes that no model has: building one would take all the memory there is."""
+    for key, value in config.items():
+        if isinstance(value, int) and value > MOST_SIZE and key.endswith(("_size", "_layers", "_heads", "_dim", "_embeddings", "n_embd", "n_layer")):
+            raise QuestionError(field, f"its config says that {key} is {value:,}", "choose a model of an ordinary size")
 
 
 def named(labels: tuple[str, ...] | None) -> bool:
@@ -149,18 +149,7 @@ def file_digest(path: Path) -> str:
     return _digest_of(str(path), stat.st_size, stat.st_mtime_ns)
 
 
-def _builtin(rest: str, field: str) -> tuple[str, Path]:
-    name, _, step = rest.partition("@")
-    known = families()
-    if name not in known:
-        raise QuestionError(field, f"nothing called {name!r} ships with the app", f"use one of: {', '.join(known)}")
-    step = step or str(known[name][-1])
-    if step not in map(str, known[name]):
-        raise QuestionError(field, f"{name} has no step {step!r}", f"use one of: {', '.join(map(str, known[name]))}")
-    return f"builtin:{name}@{step}", BUILTIN / name / step
-
-
-def _json(path: Path, field: str) -> dict:
+def read_json(path: Path, field: str) -> dict:
     if not path.is_file():
         raise QuestionError(field, f"there is no {path.name} in {path.parent}", "give a folder that save_pretrained wrote")
     if path.stat().st_size > MOST_CONFIG_BYTES:
@@ -179,7 +168,7 @@ def _headers(folder: Path, field: str) -> dict[str, Stored]:
     if (folder / "model.safetensors").is_file():
         files = [folder / "model.safetensors"]
     elif index.is_file():
-        told = _json(index, field).get("weight_map")
+        told = read_json(index, field).get("weight_map")
         if not isinstance(told, dict):
             raise QuestionError(field, f"{index} has no weight_map", "save the model again (save_pretrained)")
         names = set(map(str, told.values()))
@@ -206,7 +195,7 @@ def _headers(folder: Path, field: str) -> dict[str, Stored]:
     return tensors
 
 
-def _labels(config: dict, field: str) -> tuple[str, ...] | None:
+def labels_of(config: dict, field: str) -> tuple[str, ...] | None:
     if not any("ForSequenceClassification" in str(name) for name in config.get("architectures") or []):
         return None
     names = config.get("id2label")
@@ -218,7 +207,7 @@ def _labels(config: dict, field: str) -> tuple[str, ...] | None:
         raise QuestionError(field, "id2label in its config.json is not a list of labels", "write {\"0\": …, \"1\": …}") from None
 
 
-def _tokenizer_digest(files: list[Path], field: str) -> str:
+def tokenizer_digest(files: list[Path], field: str) -> str:
     """One digest for what the tokenizer does: padding and truncation are settings of a call, not part of it."""
     if files[0].name == "tokenizer.json":
         stat = files[0].stat()

@@ -140,6 +140,8 @@ def _follow(stream) -> None:
         match event:
             case events.Resolved(fingerprint, points, stored):
                 told = f"experiment {fingerprint}: {points} points, {stored} of them in the store"
+            case events.Fetching(_, repo, done, of):
+                told = f"fetching {repo}, {words.size(done)} of {words.size(of)}"
             case events.Training(side, step, steps, loss, accuracy):
                 told = f"training {side.upper()}: step {step} of {steps}, loss {loss:.3f}" + (
                     f", validation accuracy {accuracy:.1%}" if accuracy is not None else ""

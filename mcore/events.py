@@ -19,6 +19,17 @@ class Resolved:
 
 
 @dataclass(frozen=True)
+class Fetching:
+    """A repository's files come from the Hub; ``done`` of ``of`` bytes are here. ``endpoint``: "a", "b" or a field below."""
+
+    endpoint: str
+    repo: str
+    done: int
+    of: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
 class Training:
     """A recipe is being carried out. ``endpoint`` is "a", "b" or "both" (one recipe named twice)."""
 
@@ -75,8 +86,8 @@ class Failed:
     sentence: str
 
 
-Event = Resolved | Training | Trained | Working | PointReady | Done | Failed
-KINDS = {kind.__name__: kind for kind in (Resolved, Training, Trained, Working, PointReady, Done, Failed)}
+Event = Resolved | Fetching | Training | Trained | Working | PointReady | Done | Failed
+KINDS = {kind.__name__: kind for kind in (Resolved, Fetching, Training, Trained, Working, PointReady, Done, Failed)}
 
 
 def to_json(event: Event) -> dict:

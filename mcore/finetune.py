@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from mcore.errors import Cancelled, QuestionError
 from mcore.events import Trained, Training, Working
 from mcore.question import Recipe
+from mcore.remote import at_hand, fetch
 from mcore.resolve import ResolvedRecipe
 from mcore.store import Store
 from mcore.trainer import Trainer
@@ -79,6 +81,8 @@ def _train(resolved: ResolvedRecipe, store: Store, side: str, stop: Callable[[],
     recipe, steps = resolved.recipe, resolved.recipe.last_step
     begins = resolved.first.recipe.last_step if resolved.first else 0
     whole = recipe.continued[-1] if recipe.continued else recipe.steps
+    yield from fetch(resolved.base, side, stop)
+    resolved = replace(resolved, base=at_hand(resolved.base, f"{side}.base"))
     yield Working(f"preparing to train {side.upper()}")
     trainer = Trainer(resolved, store, side)
     first, began = trainer.done, time.monotonic()

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mcore import tasks
-from mcore.checkpoints import Checkpoint, check_joinable, look
+from mcore.checkpoints import Checkpoint, check_joinable
 from mcore.errors import QuestionError
 from mcore.labels import may_fit
 from mcore.question import Experiment, Recipe, Task, fingerprint
+from mcore.sources import look
 from mcore.tasks import Rows
 
 TRAINING_VERSION = 1  # of what a recipe means: a change in finetune.py that changes the weights raises it

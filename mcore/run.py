@@ -29,6 +29,7 @@ from mcore.paths import coefficients
 from mcore.plan import Orders, Part, Point
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written, canonical
+from mcore.remote import at_hand, fetch
 from mcore.resolve import Endpoint, Resolved, resolve
 from mcore.store import Store
 
@@ -53,8 +54,9 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
     points = part == "all" and bool(progress.pending())
     if points or not _measured(resolved, store, part):
         for end in (resolved.a, resolved.b):
-            if end.recipe is None:
-                check_finite(end.source, end.side)  # before anything is trained
+            if end.recipe is None:  # before anything is trained
+                yield from fetch(end.source, end.side, stop)
+                check_finite(at_hand(end.source, end.side), end.side)
         checkpoints = {}
         for end in (resolved.a, resolved.b):
             yield from _trained(end, progress, store, stop)
@@ -64,6 +66,9 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
         if points:
             yield from _evaluated(live, progress, store, stop)
         yield Working("measuring how far apart the weights are")
+        for end in (resolved.a, resolved.b):
+            if end.recipe and not store.has([base_key(end)]):
+                yield from fetch(end.recipe.base, end.side, stop)
         _measure(live, progress, store)
         if part == "all":
             timing = {"seconds": round(time.monotonic() - began, 3), **progress.timing()}
@@ -85,7 +90,7 @@ def _trained(end: Endpoint, progress: Progress, store: Store, stop: Stop) -> Ite
 
 def _opened(end: Endpoint, store: Store) -> Checkpoint:
     if end.recipe is None:
-        return end.source
+        return at_hand(end.source, end.side)
     folder = store.folder(end.fingerprint)
     if folder is None:
         raise McoreError(f"The model of {end.side.upper()} is no longer in the store; make the store's limit larger and run it again.")
@@ -174,7 +179,7 @@ def _measure(live: Live, progress: Progress, store: Store) -> None:
         store.put(distance_key(resolved), json.dumps(_distance(live, resolved, orders)).encode(), "distance")
     for end in (resolved.a, resolved.b):
         if end.recipe and not store.has([base_key(end)]):
-            base, tuned = weights_of(end.recipe.base, live.model, store, end.side), live.weights[end.side]
+            base, tuned = weights_of(at_hand(end.recipe.base, end.side), live.model, store, end.side), live.weights[end.side]
             names = sorted((base.names & tuned.names) - live.output_layer)
             store.put(base_key(end), json.dumps(summed(distance(base, tuned, names), live.output_layer)).encode(), "distance")
 

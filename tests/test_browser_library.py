@@ -135,6 +135,7 @@ def test_a_downloaded_result_is_seen_by_a_collaborator_with_another_machine(
         expect(theirs).to_have_url(re.compile(r"open=[0-9a-f]{12}$"))
         expect(theirs.get_by_text("imported file <i>from us</i>.json").first).to_be_visible()
         expect(theirs.locator(CHART).first).to_have_attribute("aria-label", chart)
+        expect(theirs.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
         with theirs.expect_download() as again:
             theirs.get_by_role("button", name="Result file (JSON)").click()
         assert json.loads(Path(again.value.path()).read_bytes()) == json.loads(file.read_bytes())

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from mcore import tasks
-from mcore.checkpoints import BUILTIN, families, look
+from mcore.checkpoints import BUILTIN, families
 from mcore.question import Task
+from mcore.sources import look
 
 STEPS = [0, 100, 300, 1000, 2000, 4000, 7000]
 NAMES = list(tasks.declarations())

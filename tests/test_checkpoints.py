@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from mcore.checkpoints import check_joinable, file_digest, look
+from mcore.checkpoints import check_joinable, file_digest
 from mcore.errors import QuestionError
+from mcore.sources import look
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_damaged_checkpoint_is_named_with_what_is_wrong(damage, says, copy):
     ("address", "says"),
     [
         ("local:/nowhere/at/all", "no folder"), ("builtin:bronte", "austen"), ("builtin:austen@12", "1000"), ("builtin:../../x", "austen"),
-        ("builtin:austen@../0", "1000"), ("hub:bert-base-uncased", "Hub"), ("hub:org/name@main", "local:PATH"),
+        ("builtin:austen@../0", "1000"), ("hub:bert-base-uncased", "hub:ORG/NAME"), ("hub:org/name@main", "check the network"),
     ],
 )  # fmt: skip
 def test_a_checkpoint_that_is_not_there_is_answered_with_what_is(address, says):

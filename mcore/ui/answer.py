@@ -11,6 +11,7 @@ from mcore.estimate import cost
 from mcore.names import duration, endpoint_name, size, task_name
 from mcore.profile import profile
 from mcore.question import Experiment, Recipe, parse
+from mcore.remote import to_fetch
 from mcore.ui import engine, html, imported
 from mcore.ui.engine import Standing
 from mcore.ui.guard import guarded
@@ -107,7 +108,9 @@ def _to_compute(now: Standing) -> str:
     recipes = {now.resolved.endpoint(side).fingerprint: side for side, there in now.trained.items() if not there}
     trained = " and ".join(side.upper() for side in sorted(recipes.values()))
     missing = ts - now.stored // len(now.resolved.tasks)
-    first = f"fine-tunes {trained}, then " if trained else ""
+    fetched = sum(to_fetch(end.looked_at) for end in (now.resolved.a, now.resolved.b))
+    first = f"fetches {size(fetched)} from the Hub, " if fetched else ""
+    first += f"fine-tunes {trained}, then " if trained else "then " if fetched else ""
     kept = f" {now.stored} of {now.points} points are in the store and are kept." if now.stored else ""
     asked = cost(now.resolved, now.trained, dict.fromkeys(range(len(now.resolved.tasks)), missing))
     about = f"about {duration(asked.seconds)} here, up to {size(asked.memory)} of memory"

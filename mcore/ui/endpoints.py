@@ -16,10 +16,11 @@ from mcore.ui.engine import Standing, engine
 from mcore.ui.html import show, term, text
 from mcore.ui.limits import at_home
 
-KINDS = ("Recipe", "Pre-trained", "Trained here", "Folder")
+KINDS = ("Recipe", "Pre-trained", "Hub", "Trained here", "Folder")
 TOLD = {
     "Recipe": "Fine-tune a base on a task, here and now.",
     "Pre-trained": "A step of the family that ships with the app, as it is.",
+    "Hub": "A tuned classifier on the Hub, or a base to read with the other end's head.",
     "Trained here": "A model that was fine-tuned here before.",
     "Folder": "A folder that save_pretrained wrote.",
 }
@@ -99,6 +100,13 @@ def _form(side: str) -> None:
         inputs.checkpoint_field(
             "Step", (side,), "Pre-training steps of the family that ships with the app. Or paste an address."
         )
+    elif kind == "Hub":
+        st.text_input(
+            "Repository",
+            help="ORG/NAME, or ORG/NAME@REVISION for a branch, a tag, refs/pr/N or a commit; or paste its address.",
+            placeholder="ORG/NAME",
+            **draft.bound(f"in.{side}", (side,), "" if end == "hub:?" else str(end).removeprefix("hub:"), addresses.checkpoint),
+        )
     elif kind == "Folder":
         st.text_input(
             "Folder",
@@ -163,7 +171,7 @@ def become_recipe(side: str) -> None:
     """Turn the endpoint into a recipe on the checkpoint that it is, like the other end's where that is one."""
     base, other = draft.get((side,)), draft.get(("b" if side == "a" else "a",))
     like = other if isinstance(other, dict) else {"task": {"task": draft.get(("tasks", 0, "task"))}}
-    draft.put((side,), {**like, "base": base if str(base).startswith("builtin:") else inputs.family_steps()[-1]})
+    draft.put((side,), {**like, "base": base if str(base).startswith(("builtin:", "hub:")) and base != "hub:?" else inputs.family_steps()[-1]})
 
 
 def _stored_form(side: str) -> None:
@@ -217,7 +225,8 @@ def _kind(side: str, end: object) -> str:
     chosen = st.session_state.get(f"chosen-kind-{side}")
     if chosen == "Trained here" or (chosen == "Folder" and isinstance(end, str)):
         return chosen
-    kind = "Recipe" if isinstance(end, dict) else "Pre-trained" if str(end).startswith("builtin:") else "Folder"
+    schemes = {"builtin": "Pre-trained", "hub": "Hub"}
+    kind = "Recipe" if isinstance(end, dict) else schemes.get(str(end).partition(":")[0], "Folder")
     return kind if kind in _kinds() else "Pre-trained"
 
 
@@ -230,5 +239,7 @@ def _turn(side: str) -> None:
         become_recipe(side)
     elif kind == "Pre-trained" and not str(end).startswith("builtin:"):
         draft.put((side,), base if str(base).startswith("builtin:") else inputs.family_steps()[-1])
+    elif kind == "Hub" and not str(end).startswith("hub:"):
+        draft.put((side,), "hub:?")
     elif kind == "Folder" and not str(end).startswith("local:"):
         draft.put((side,), "local:?")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mcore import events
-from mcore.names import duration, nats
+from mcore.names import duration, nats, size
 from mcore.question import Recipe
 from mcore.resolve import Resolved
 
@@ -38,6 +38,8 @@ def progress(resolved: Resolved, stream: Iterable[events.Event], points: int, st
     for event in stream:
         left = getattr(event, "seconds_left", None)
         match event:
+            case events.Fetching():
+                now = f"Fetching {event.repo}, {size(event.done)} of {size(event.of)}"
             case events.Training():
                 side = "A and B" if event.endpoint == "both" else event.endpoint.upper()
                 now = f"Training {side}, step {event.step:,} of {event.steps:,}, loss {nats(event.loss)}"

@@ -1,0 +1,302 @@
+"""Repositories on the Hub: a name to a commit, a look at a model without its weights, and what is needed of it on this disk.
+
+Everything that is read here is a stranger's: names are checked before they are asked for, sizes before they are
+fetched. Nothing is ever executed. What stands at a commit never changes, so what is known of one is kept and not
+asked for again: a question whose commits are known makes no request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from mcore.errors import Cancelled, QuestionError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+FRESH = 60.0  # seconds that a branch's commit is taken to be its newest
+TIMEOUT = 10.0  # seconds that an answer may take
+FIRST_READ, MOST_HEADER = 16 * 1024, 16 * 2**20  # bytes of a safetensors header read at once, and at the most
+MOST_FILES = 20_000  # in a repository
+SPARE_DISK = 500_000_000  # bytes that a download leaves free
+RETRIES = 3
+T = TypeVar("T")
+
+
+class NoAnswer(QuestionError):
+    """The network or the Hub failed: asking again may help."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as a listing has it; ``digest`` is of its content."""
+
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What stands at one commit of a repository."""
+
+    repo: str
+    commit: str
+    files: dict[str, File]
+
+
+_newest: dict[tuple[str, str], tuple[float, str]] = {}
+_guard = threading.Lock()
+
+
+def parse(rest: str, field: str) -> tuple[str, str | None]:
+    """``ORG/NAME@REVISION`` as repository and revision. Raises ``QuestionError``."""
+    name, _, revision = rest.partition("@")
+    if not NAME.fullmatch(name) or ".." in name or "--" in name:
+        raise QuestionError(field, f"{rest[:100]!r} is no repository", "write hub:ORG/NAME or hub:ORG/NAME@REVISION")
+    if revision and (not REVISION.fullmatch(revision) or ".." in revision or "//" in revision):
+        raise QuestionError(field, f"{revision[:100]!r} is no revision", "name a branch, a tag, refs/pr/N or a commit")
+    return name, revision or None
+
+
+def listing(repo: str, revision: str | None, field: str) -> Listing:
+    """The commit that a revision names, and its files. Raises ``QuestionError`` that says what can be done."""
+    revision = revision or "main"
+    with _guard:
+        asked, newest = _newest.get((repo, revision), (-FRESH, ""))
+    known = revision if COMMIT.fullmatch(revision) else newest if time.monotonic() - asked < FRESH else ""
+    if known and (kept := _kept(repo, known)):
+        return kept
+    from huggingface_hub import HfApi
+
+    with _told(repo, revision, field):
+        info = HfApi(_endpoint()).model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+    files = {}
+    for one in (info.siblings or [])[: MOST_FILES + 1]:
+        digest = one.lfs.sha256 if one.lfs else one.blob_id
+        files[one.rfilename] = File(int(one.size or 0), str(digest))
+    if len(files) > MOST_FILES:
+        raise QuestionError(field, f"{repo} has more than {MOST_FILES:,} files", "choose an ordinary model repository")
+    if not COMMIT.fullmatch(str(info.sha)):
+        raise QuestionError(field, f"the Hub named no commit for {repo}@{revision}", "try again, or name a commit")
+    found = Listing(repo, info.sha, files)
+    _write(_known(repo, found.commit), {"files": {name: asdict(file) for name, file in files.items()}})
+    with _guard:
+        _newest[repo, revision] = (time.monotonic(), info.sha)
+    return found
+
+
+def folder(found: Listing) -> Path:
+    """Where the files of a commit stand once they are fetched."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE) / f"models--{found.repo.replace('/', '--')}" / "snapshots" / found.commit
+
+
+def small_file(found: Listing, name: str, most: int, field: str) -> Path | None:
+    """One file of at most ``most`` bytes, fetched if need be; None where the repository has no such file."""
+    file = found.files.get(name)
+    if file is None:
+        return None
+    if file.size > most:
+        raise QuestionError(field, f"{name} of {found.repo} is {file.size:,} bytes, more than {most:,}", "choose an ordinary model repository")
+    return _fetched(found, name, field)
+
+
+def header(found: Listing, name: str, field: str) -> dict[str, dict]:
+    """The tensors that a safetensors file says it holds, by ranged reads: name -> dtype, shape, data_offsets."""
+    kept = _known(found.repo, f"{found.commit}-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
+    if (told := _read(kept)) is not None:
+        return told
+    told = _header(found, name, field)
+    _write(kept, told)
+    return told
+
+
+def _header(found: Listing, name: str, field: str) -> dict[str, dict]:
+    size = found.files[name].size
+    first = _range(found, name, 0, min(FIRST_READ, size), field)
+    length = int.from_bytes(first[:8], "little")
+    if len(first) < 8 or not 2 <= length <= min(MOST_HEADER, size - 8):
+        raise QuestionError(field, f"{name} of {found.repo} is no safetensors file", "choose a repository whose weights are whole")
+    text = first[8:] + (_range(found, name, len(first), 8 + length, field) if 8 + length > len(first) else b"")
+    try:
+        entries = json.loads(text[:length])
+        entries.pop("__metadata__", None)
+        room = size - 8 - length
+        for entry in entries.values():
+            begin, end = entry["data_offsets"]
+            if not (0 <= begin <= end <= room and all(isinstance(n, int) and n >= 0 for n in entry["shape"]) and isinstance(entry["dtype"], str)):
+                raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise QuestionError(field, f"the header of {name} of {found.repo} is damaged", "choose a repository whose weights are whole") from None
+    return entries
+
+
+def missing(found: Listing, names: Iterable[str]) -> list[str]:
+    """Those of the files that are not on this disk yet."""
+    here = folder(found)
+    return [name for name in names if not (here / name).is_file() or (here / name).stat().st_size != found.files[name].size]
+
+
+def fetch(
+    found: Listing, names: Iterable[str], field: str, told: Callable[[int], None], stop: Callable[[], bool]
+) -> Path:
+    """Fetch files of a commit, each to its end or from where an earlier try ended. ``told`` is given bytes as they come.
+
+    Raises ``QuestionError`` (no room, no such thing, ``NoAnswer`` after some tries) and ``Cancelled``.
+    """
+    wanted = missing(found, names)
+    need = sum(found.files[name].size for name in wanted)
+    room = shutil.disk_usage(_existing(folder(found))).free - SPARE_DISK
+    if need > room:
+        raise QuestionError(field, f"{found.repo} needs {need:,} bytes and the disk has {max(0, room):,} to give", "free some space or choose a smaller model")
+    for name in wanted:
+        _fetched(found, name, field, told, stop)
+    return folder(found)
+
+
+def _fetched(
+    found: Listing, name: str, field: str, told: Callable[[int], None] = lambda count: None, stop: Callable[[], bool] = lambda: False
+) -> Path:
+    here = folder(found) / name
+    if here.is_file() and here.stat().st_size == found.files[name].size:
+        return here
+    from huggingface_hub import hf_hub_download
+
+    path = Path(_patiently(lambda: hf_hub_download(
+        found.repo, name, revision=found.commit, endpoint=_endpoint(), tqdm_class=_counter(told, stop), etag_timeout=TIMEOUT
+    ), found, field, stop))  # fmt: skip
+    if path.stat().st_size != found.files[name].size:
+        raise QuestionError(field, f"{name} of {found.repo} came with another size than the Hub says", "try again")
+    return path
+
+
+def _range(found: Listing, name: str, begin: int, end: int, field: str) -> bytes:
+    """Bytes of a file from ``begin`` to before ``end``."""
+    here = folder(found) / name
+    if here.is_file():
+        with open(here, "rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    def read() -> bytes:
+        headers = build_hf_headers() | {"Range": f"bytes={begin}-{end - 1}"}
+        url = hf_hub_url(found.repo, name, revision=found.commit, endpoint=_endpoint())
+        with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
+            hf_raise_for_status(answer)
+            ranged, data = answer.status_code == 206, b""
+            for piece in answer.iter_bytes():  # a server that knows no ranges would send the whole file
+                data += piece
+                if len(data) >= (end - begin if ranged else end):
+                    break
+        return data[: end - begin] if ranged else data[begin:end]
+
+    return _patiently(read, found, field)
+
+
+def _patiently(call: Callable[[], T], found: Listing, field: str, stop: Callable[[], bool] = lambda: False) -> T:
+    """What ``call`` gives, after some tries if need be: what has come of a file is kept, the next try goes on from there."""
+    for attempt in range(RETRIES):
+        try:
+            with _told(found.repo, found.commit, field):
+                return call()
+        except NoAnswer:
+            if attempt + 1 == RETRIES or stop():
+                raise
+        time.sleep(0.5 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _counter(told: Callable[[int], None], stop: Callable[[], bool]) -> type:
+    """A progress bar that shows nothing: it tells how many bytes came, and ends the download when it is to stop."""
+    from tqdm import tqdm
+
+    class Counter(tqdm):
+        def __init__(self, *given: object, **named: object) -> None:
+            named.pop("name", None)
+            super().__init__(*given, **(named | {"disable": True}))
+
+        def update(self, count: float | None = 1) -> None:
+            if stop():
+                raise Cancelled
+            told(int(count or 0))
+
+    return Counter
+
+
+@contextmanager
+def _told(repo: str, revision: str, field: str):
+    """What the Hub refuses, as a sentence that says what can be done."""
+    import httpx2
+    from huggingface_hub import errors
+
+    page = f"{_endpoint() or 'https://huggingface.co'}/{repo}"
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise QuestionError(field, f"{repo} is gated", f"accept its licence at {page} and set HF_TOKEN, or choose another one") from None
+    except errors.RepositoryNotFoundError:
+        raise QuestionError(field, f"there is no repository {repo} that this machine may read", "check the name; for a private one set HF_TOKEN") from None
+    except errors.RevisionNotFoundError:
+        raise QuestionError(field, f"{repo} has no revision {revision!r}", "name a branch, a tag, refs/pr/N or a commit") from None
+    except errors.RemoteEntryNotFoundError as error:
+        raise QuestionError(field, f"{repo} lacks a file ({_first_line(error)})", "choose another revision") from None
+    except (errors.HfHubHTTPError, httpx2.HTTPError, errors.LocalEntryNotFoundError, OSError, ValueError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status == 429:
+            raise NoAnswer(field, f"the Hub asks for a pause before it says more of {repo}", "try again in a minute") from None
+        raise NoAnswer(field, f"the Hub did not answer for {repo} ({_first_line(error)})", "check the network and try again") from None
+
+
+def _endpoint() -> str | None:
+    """The Hub's address where the environment names another one than usual."""
+    return (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+def _known(repo: str, what: str) -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE) / "listings" / repo.replace("/", "--") / f"{what}.json"
+
+
+def _kept(repo: str, commit: str) -> Listing | None:
+    try:
+        return Listing(repo, commit, {name: File(**file) for name, file in (_read(_known(repo, commit)) or {})["files"].items()})
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def _read(path: Path) -> dict | None:
+    with suppress(OSError, ValueError):
+        told = json.loads(path.read_text())
+        return told if isinstance(told, dict) else None
+    return None
+
+
+def _write(path: Path, told: dict) -> None:
+    with suppress(OSError):  # then it is asked for again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temp = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        temp.write_text(json.dumps(told))
+        os.replace(temp, path)
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in (path, *path.parents) if parent.exists())

@@ -1,0 +1,34 @@
+"""Addresses of checkpoints: what stands at ``builtin:``, ``local:`` and ``hub:``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mcore import remote
+from mcore.checkpoints import BUILTIN, Checkpoint, families, look_at
+from mcore.errors import QuestionError
+
+
+def look(address: str, field: str) -> Checkpoint:
+    """What stands at ``builtin:NAME@STEP``, ``local:PATH`` or ``hub:ORG/NAME@REVISION``. Raises ``QuestionError`` that names ``field``."""
+    scheme, _, rest = address.partition(":")
+    if scheme == "hub":
+        return remote.look(rest, field)
+    if scheme == "builtin":
+        address, folder = _builtin(rest, field)
+    else:
+        folder = Path(rest).expanduser()
+        if not folder.is_dir():
+            raise QuestionError(field, f"there is no folder {rest}", "give a folder that save_pretrained wrote")
+    return look_at(folder, address, field)
+
+
+def _builtin(rest: str, field: str) -> tuple[str, Path]:
+    name, _, step = rest.partition("@")
+    known = families()
+    if name not in known:
+        raise QuestionError(field, f"nothing called {name!r} ships with the app", f"use one of: {', '.join(known)}")
+    step = step or str(known[name][-1])
+    if step not in map(str, known[name]):
+        raise QuestionError(field, f"{name} has no step {step!r}", f"use one of: {', '.join(map(str, known[name]))}")
+    return f"builtin:{name}@{step}", BUILTIN / name / step

@@ -1,0 +1,227 @@
+"""Checkpoints on the Hub: the real client against a small Hub on this machine, and everything that can go wrong with one."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+
+import pytest
+import tiny
+from hub_server import Fault, hub
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mcore import events
+from mcore import hub as hub_client
+from mcore.errors import McoreError, QuestionError
+from mcore.question import parse
+from mcore.resolve import resolve
+from mcore.result import collect
+from mcore.run import run
+from mcore.sources import look
+from mcore.store import Store
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """A Hub that the client talks to, and a cache that is empty."""
+    from huggingface_hub import constants
+
+    with hub() as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path / "cache"), raising=False)
+        monkeypatch.setattr(hub_client, "_newest", {})
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield running
+
+
+@pytest.fixture
+def pair(server, saved):
+    """Two tuned models, in repositories of their own; their commits."""
+    return [server.put(f"org/model-{side}", saved("bert", seed)) for side, seed in (("a", 1), ("b", 2))]
+
+
+def question(rows, **changes):
+    return parse({"version": 1, "a": "hub:org/model-a", "b": "hub:org/model-b", "tasks": [{"task": f"local:{rows}"}], "points": 3} | changes)
+
+
+def paths(server):
+    return [asked.path for asked in server.asked if "agent-harnesses" not in asked.path]
+
+
+def answer(asked, store):
+    told = list(run(asked, store))
+    return told, collect(resolve(asked), store)
+
+
+def test_two_names_are_joined_and_give_what_two_folders_give(server, pair, saved, rows, store, tmp_path):
+    told, result = answer(question(rows), store)
+    assert [event.repo for event in told if isinstance(event, events.Fetching) and event.done == event.of] == ["org/model-a", "org/model-b"]
+    _, local = answer(question(rows, a=f"local:{saved('bert', 1)}", b=f"local:{saved('bert', 2)}"), Store(tmp_path / "other"))
+    assert result["tasks"][0]["loss"] == local["tasks"][0]["loss"] and result["distance"] == local["distance"]
+
+
+def test_the_commit_is_in_the_resolved_question_and_in_its_fingerprint(server, pair, saved, rows):
+    before = resolve(question(rows))
+    assert [before.experiment.a, before.experiment.b] == [f"hub:org/model-{side}@{commit}" for side, commit in zip("ab", pair, strict=True)]
+    server.put("org/model-b", saved("bert", 3))
+    hub_client._newest.clear()  # as after a minute
+    after = resolve(question(rows))
+    assert after.experiment.b != before.experiment.b and after.fingerprint != before.fingerprint
+    assert resolve(before.experiment).fingerprint == before.fingerprint  # pinned, it stays
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "refs/pr/7"])
+def test_a_branch_a_tag_and_a_proposal_lead_to_their_commit(server, saved, revision):
+    server.put("org/model", saved("bert", 1), revision="elsewhere")
+    commit = server.put("org/model", saved("bert", 2), revision=revision)
+    for name in (revision, commit):
+        assert look(f"hub:org/model@{name}", "a").address == f"hub:org/model@{commit}"
+
+
+def test_looking_fetches_no_weights_and_little_else(server, saved):
+    server.put("org/model", saved("bert", 1))
+    looked = look("hub:org/model", "a")
+    weights = [asked for asked in server.asked if asked.path.endswith(".safetensors") and asked.method == "GET"]
+    assert weights and all(asked.range for asked in weights)
+    assert sum(asked.sent for asked in server.asked) < 1_000_000
+    here = look(f"local:{saved('bert', 1)}", "a")
+    assert (looked.parameters, looked.labels, looked.tokenizer, looked.bytes) == (here.parameters, here.labels, here.tokenizer, here.bytes)
+
+
+def test_a_second_run_with_the_same_commits_makes_no_request(server, pair, rows, store):
+    pinned = resolve(question(rows)).experiment
+    answer(pinned, store)
+    server.asked.clear()
+    assert answer(pinned, store)[1]["complete"] and not server.asked
+    store.clear()
+    assert answer(pinned, store)[1]["complete"] and not server.asked  # computed anew from what is on the disk
+
+
+def test_weights_in_shards_are_one_model(server, saved, rows, store, tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    for side, seed in (("a", 1), ("b", 2)):
+        folder = tmp_path / side
+        AutoModelForSequenceClassification.from_pretrained(saved("bert", seed)).save_pretrained(folder, max_shard_size="20KB")
+        AutoTokenizer.from_pretrained(saved("bert", seed)).save_pretrained(folder)
+        assert len(list(folder.glob("*.safetensors"))) > 1
+        server.put(f"org/model-{side}", folder)
+    _, result = answer(question(rows), store)
+    _, whole = answer(question(rows, a=f"local:{saved('bert', 1)}", b=f"local:{saved('bert', 2)}"), store)
+    assert result["tasks"][0]["loss"] == whole["tasks"][0]["loss"]
+
+
+def test_a_recipe_may_start_from_a_repository(server, saved, store, tmp_path):
+    server.put("org/base", saved("bert", 5))
+    file = tiny.learnable(tmp_path / "t.csv", rows=80)
+    recipe = {"base": "hub:org/base", "task": {"task": f"local:{file}"}, "steps": 2, "batch_size": 8}
+    asked = parse({"version": 1, "a": recipe, "b": recipe | {"head_seed": 2}, "tasks": [{"task": f"local:{file}"}], "points": 2})
+    told, result = answer(asked, store)
+    assert result["complete"] and sum(isinstance(event, events.Fetching) and event.done == 0 for event in told) == 1
+    assert "@" in resolve(asked).experiment.a.base
+
+
+@pytest.mark.parametrize("fault", [{"cut": 4000}, {"status": 500}, {"status": 503}])
+def test_a_network_that_fails_once_is_asked_again(server, pair, rows, store, fault):
+    pinned = resolve(question(rows)).experiment
+    server.faults.append(Fault("model-b/resolve/.*safetensors", times=1, **fault))
+    assert answer(pinned, store)[1]["complete"]
+
+
+@pytest.mark.parametrize(("fault", "said"), [
+    ({"status": 500}, "did not answer"), ({"status": 429}, "asks for a pause"), ({"status": 403}, "did not answer"), ({"cut": 5}, "did not answer|no safetensors"),
+    ({"length": 10**9, "cut": 5}, "did not answer|no safetensors"),
+])  # fmt: skip
+@pytest.mark.parametrize("what", ["api/models", "safetensors"])
+def test_a_hub_that_fails_is_answered_with_a_sentence(server, pair, rows, fault, said, what, monkeypatch):
+    monkeypatch.setattr(hub_client, "TIMEOUT", 2.0)
+    server.faults.append(Fault(what, **fault))
+    with pytest.raises(QuestionError, match=said) as told:
+        resolve(question(rows))
+    assert told.value.field == "a" and "Traceback" not in str(told.value) and "\n" not in str(told.value)
+
+
+def test_what_is_not_there_is_said(server, saved):
+    server.put("org/model", saved("bert", 1))
+    server.put("org/empty", {"README.md": b"nothing"})
+    server.put("org/headless", {"config.json": b"{}"})
+    for address, said in (
+        ("hub:org/other", "there is no repository org/other"), ("hub:org/model@nowhere", "has no revision 'nowhere'"),
+        ("hub:org/empty", "no config.json"), ("hub:org/headless", "no model.safetensors"),
+    ):
+        with pytest.raises(QuestionError, match=said):
+            look(address, "a")
+
+
+def test_private_and_gated_repositories_ask_for_a_token_and_for_no_other(server, saved, monkeypatch):
+    server.put("org/private", saved("bert", 1), token="hf_secret")
+    server.put("org/gated", saved("bert", 1), token="hf_secret", gated=True)
+    with pytest.raises(QuestionError, match="for a private one set HF_TOKEN"):
+        look("hub:org/private", "a")
+    with pytest.raises(QuestionError, match=f"is gated; accept its licence at {server.address}/org/gated"):
+        look("hub:org/gated", "a")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert look("hub:org/private", "a").parameters and look("hub:org/gated", "a").parameters
+
+
+def test_weights_that_are_pickles_are_refused_and_a_conversion_is_named(server, saved):
+    files = {file.name: file.read_bytes() for file in saved("bert", 1).iterdir()}
+    weights = files.pop("model.safetensors")
+    server.put("org/old", files | {"pytorch_model.bin": b"\x80\x04payload"})
+    with pytest.raises(QuestionError, match="not safetensors; choose a revision"):
+        look("hub:org/old", "a")
+    server.put("org/old", files | {"model.safetensors": weights}, revision="refs/pr/1")
+    with pytest.raises(QuestionError, match="but hub:org/old@refs/pr/1 has them converted"):
+        look("hub:org/old", "a")
+    assert look("hub:org/old@refs/pr/1", "a").parameters
+    assert not any(path.endswith(".bin") for path in paths(server))
+
+
+def header(entries, length=None) -> bytes:
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + bytes(64)
+
+
+@pytest.mark.parametrize(("files", "said"), [
+    ({"model.safetensors": header({}, 10**15)}, "no safetensors file"),
+    ({"model.safetensors": header({"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 10**12]}})}, "header of model.safetensors .* is damaged"),
+    ({"model.safetensors": header({"w": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}})}, "is damaged"),
+    ({"model.safetensors": header([1, 2])}, "is damaged"), ({"model.safetensors": b""}, "no safetensors file"),
+    ({"config.json": b'{"vocab_size": 1000000000000}'}, "vocab_size is 1,000,000,000,000"), ({"config.json": b"[1]"}, "not a JSON object"),
+    ({"config.json": b"[" * 100_000}, "is not JSON"), ({"config.json": b" " * (9 * 2**20)}, "more than"),
+    ({"model.safetensors": None, "model.safetensors.index.json": b'{"weight_map": {"w": "../../etc/passwd.safetensors"}}'}, "does not fit its files"),
+    ({"model.safetensors": None, "model.safetensors.index.json": b'{"weight_map": 7}'}, "does not fit its files"),
+    ({"tokenizer.json": b"not json"}, "tokenizer.json"),
+])  # fmt: skip
+def test_a_hostile_repository_is_answered_with_a_sentence(server, saved, files, said):
+    whole = {file.name: file.read_bytes() for file in saved("bert", 1).iterdir()} | files
+    server.put("org/evil", {name: data for name, data in whole.items() if data is not None})
+    with pytest.raises(QuestionError, match=said):
+        look("hub:org/evil", "a")
+    assert sum(asked.sent for asked in server.asked if asked.method == "GET") < 1_000_000
+
+
+def test_code_that_a_config_names_is_never_run(server, saved, rows, store, tmp_path):
+    files = {file.name: file.read_bytes() for file in saved("bert", 1).iterdir()}
+    config = json.loads(files["config.json"])
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoModelForSequenceClassification": "evil.Model"}}
+    mark = tmp_path / "ran"
+    files |= {"config.json": json.dumps(config).encode(), "evil.py": f"open({str(mark)!r}, 'w')".encode()}
+    server.put("org/model-a", files)
+    server.put("org/model-b", files)
+    with pytest.raises(QuestionError, match="transformers cannot open it"):
+        list(run(question(rows), store))
+    assert not mark.exists() and not any("evil.py" in path for path in paths(server))
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=40) | st.from_regex(r"[\w./@%~-]{1,40}", fullmatch=True))
+def test_no_name_makes_a_traceback_or_an_unexpected_request(server, rest):
+    server.asked.clear()
+    with pytest.raises(McoreError):
+        look(f"hub:{rest}", "a")
+    assert all(re.fullmatch(r"/api/models/[\w.-]+/[\w.-]+/revision/[\w.%-]+\?blobs=true", path) for path in paths(server))
