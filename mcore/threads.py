@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
+from contextlib import suppress
 
+NICE = 10  # of threads that draw pages
 SPINS = "1000"  # turns of the waiting loop (libgomp) before a thread gives its core away
 
 
@@ -16,3 +20,13 @@ def share_the_cores() -> None:
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))  # torch's own guess may be lower
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
+def give_way(nice: int = NICE) -> None:
+    """Let other work go before what the calling thread does, where the system knows priorities of single threads.
+
+    Threads and processes that it starts from then on inherit that.
+    """
+    if sys.platform == "linux" and os.getpriority(os.PRIO_PROCESS, mine := threading.get_native_id()) < nice:
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, mine, nice)

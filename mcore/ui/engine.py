@@ -17,6 +17,7 @@ from mcore.question import Experiment, Recipe, as_written, canonical, parse
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.store import Store
+from mcore.threads import give_way
 from mcore.ui import visitor
 
 REFUSED = "mc.refused"  # in the session: why the queue did not take the last question
@@ -31,9 +32,18 @@ class Engine:
     keeper: Keeper
 
 
-@st.cache_resource(show_spinner=False)
 def engine() -> Engine:
-    """Made once in the app's process; the worker is on its way from then on."""
+    """Made once in the app's process; the worker is on its way from then on.
+
+    From here on the thread that draws a page gives way to the worker, which needs every core at once.
+    """
+    made = _made()
+    give_way()
+    return made
+
+
+@st.cache_resource(show_spinner=False)
+def _made() -> Engine:
     store = Store(limit_bytes=profile().store)
     return Engine(store, Jobs(store.root), Keeper(store.root))
 
