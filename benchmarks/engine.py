@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -50,14 +49,6 @@ class Engine:
             yield torch.from_numpy(logits(self.live.model, self.batches))
 
 
-def peak() -> float:
-    """The most memory that this process has had resident, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss would count what the parent had when it started this process
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def measured(runner, labels: torch.Tensor) -> tuple[list[float], list[float]]:
     """Seconds and mean loss for each t."""
     seconds, losses = [], []
@@ -79,7 +70,7 @@ def peak_of_run(material, folder: Path, precision: str) -> float:
     asked = {"version": 1, **ends, "tasks": [{"task": f"local:{rows}"}], "points": list(TS), "precision": precision}
     question.write_text(json.dumps(asked))
     with tempfile.TemporaryDirectory() as store:
-        command = [sys.executable, "-m", "benchmarks.engine", "--run", str(question), store]
+        command = [sys.executable, "-m", "benchmarks.peak", "run", str(question), "--store", store, "--out", str(folder / "result.json")]
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
@@ -134,13 +125,6 @@ def compare(name: str, source: Path, folder: Path) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    if arguments[:1] == ["--run"]:
-        from mcore.cli import main as command_line
-
-        _, question, store = arguments
-        status = command_line(["run", question, "--store", store, "--out", f"{question}.result"])
-        print(peak())
-        return status
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     from benchmarks.material import sources
