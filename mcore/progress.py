@@ -9,18 +9,21 @@ import numpy as np
 
 from mcore import plan, probes
 from mcore.events import PointReady, Training
-from mcore.plan import Point
+from mcore.plan import Part, Point
 from mcore.resolve import Endpoint, Resolved
 from mcore.store import Store
+
+STEP_COST = 5  # what a training step takes over an evaluation of its rows: between 3 (large models) and 7 (small ones)
 
 
 class Progress:
     """Of one run. ``seconds`` holds what each point took that was computed in it."""
 
-    def __init__(self, resolved: Resolved, store: Store):
-        self.resolved, self.store = resolved, store
+    def __init__(self, resolved: Resolved, store: Store, part: Part = "all"):
+        self.resolved, self.store, self.part = resolved, store, part
         self.points = plan.in_order(resolved)
         self.seconds: list[float] = []
+        self._step: float | None = None  # seconds of a training step, as measured last
         self._orders: dict[int, plan.Orders] = {}
         self._keys: dict[Point, str] = {}
         self._told: set[Point] = set()
@@ -68,16 +71,18 @@ class Progress:
     def of_the_whole(self, event: Training, end: Endpoint) -> Training:
         """The event with the time that the whole run has left: the other training and the points come after.
 
-        What is not measured yet is estimated from the time of a step, of which a forward pass is a third.
+        What is not measured yet is estimated from the time of a step, of which an evaluation of its rows is a part.
         """
-        if not event.seconds_left or event.step == event.steps:
+        if event.seconds_left and event.step < event.steps:
+            self._step = event.seconds_left / (event.steps - event.step)
+        if self._step is None:
             return event
-        step, left = event.seconds_left / (event.steps - event.step), event.seconds_left
+        step, left = self._step, event.seconds_left or 0.0
         other = self.resolved.b.recipe
         if end.side == "a" and other and self.store.folder(other.fingerprint) is None and not self.same_recipe:
             left += step * other.recipe.last_step
-        rows = sum(len(self.resolved.tasks[point.task].rows) for point in self.pending())
-        return replace(event, seconds_left=left + step / 3 * rows / end.recipe.recipe.batch_size)
+        rows = sum(len(self.resolved.tasks[point.task].rows) for point in (self.pending() if self.part == "all" else ()))
+        return replace(event, seconds_left=left + step / STEP_COST * rows / end.recipe.recipe.batch_size)
 
     @property
     def same_recipe(self) -> bool:

@@ -46,7 +46,7 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
     began = time.monotonic()
     resolved = resolve(experiment)
     check_precision(experiment.precision)
-    progress = Progress(resolved, store)
+    progress = Progress(resolved, store, part)
     yield ResolvedEvent(resolved.fingerprint, len(progress.points), len(progress.points) - len(progress.pending()))
     store.put(resolved.fingerprint, canonical(as_written(experiment)).encode(), "experiment")
     yield from progress.announce()

@@ -296,3 +296,12 @@ def test_weights_that_are_no_numbers_are_named_before_any_point(saved, rows, sto
     with pytest.raises(QuestionError, match=r"^b: the tensor bert\.encoder\.layer\.1\.output\.dense\.weight holds NaN"):
         answer(tiny.experiment(saved("bert", 1), broken, rows), store)
     assert not store.entries("responses")
+
+
+def test_training_alone_computes_no_point_and_measures_how_far_the_models_have_come(question, store):
+    asked = parse(question)
+    told = list(run(asked, store, part="training"))
+    assert of(events.PointReady, told) == [] and len(of(events.Trained, told)) == 2
+    assert len(store.entries("model")) == 2 and store.entries("responses") == [] and len(store.entries("distance")) == 3
+    again = list(run(asked, store, part="training"))
+    assert of(events.Training, again) == [] and of(events.Working, again) == []

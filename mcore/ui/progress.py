@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from mcore import events
 from mcore.names import duration, nats, size
+from mcore.progress import STEP_COST
 from mcore.question import Recipe
 from mcore.resolve import Resolved
-
-TRAINING_COST = 3  # a training step on a row costs about three evaluations of it
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def _work(resolved: Resolved, steps: dict[str, int | None], points: int, stored:
         if end.recipe and end.fingerprint not in counted:
             counted[end.fingerprint] = end.side
             recipe: Recipe = end.recipe.recipe
-            cost = TRAINING_COST * recipe.batch_size
+            cost = STEP_COST * recipe.batch_size
             work += cost * recipe.last_step
             made = steps.get(end.side, 0)
             done += cost * (recipe.last_step if made is None or stored else made)
