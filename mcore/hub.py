@@ -61,6 +61,8 @@ _guard = threading.Lock()
 
 def parse(rest: str, field: str) -> tuple[str, str | None]:
     """``ORG/NAME@REVISION`` as repository and revision. Raises ``QuestionError``."""
+    if rest == "?":  # an input that waits for a name
+        raise QuestionError(field, "no repository is named yet", "write hub:ORG/NAME or hub:ORG/NAME@REVISION")
     name, _, revision = rest.partition("@")
     if not NAME.fullmatch(name) or ".." in name or "--" in name:
         raise QuestionError(field, f"{rest[:100]!r} is no repository", "write hub:ORG/NAME or hub:ORG/NAME@REVISION")

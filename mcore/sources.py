@@ -19,7 +19,8 @@ def look(address: str, field: str) -> Checkpoint:
     else:
         folder = Path(rest).expanduser()
         if not folder.is_dir():
-            raise QuestionError(field, f"there is no folder {rest}", "give a folder that save_pretrained wrote")
+            wrong = "no folder is named yet" if rest == "?" else f"there is no folder {rest}"
+            raise QuestionError(field, wrong, "give a folder that save_pretrained wrote")
     return look_at(folder, address, field)
 
 
