@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mcore.errors import Cancelled, QuestionError
+from mcore.profile import profile
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -82,7 +83,7 @@ def listing(repo: str, revision: str | None, field: str) -> Listing:
     from huggingface_hub import HfApi
 
     with _told(repo, revision, field):
-        info = HfApi(_endpoint()).model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+        info = HfApi(_endpoint(), token=_token()).model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
     files = {}
     for one in (info.siblings or [])[: MOST_FILES + 1]:
         digest = one.lfs.sha256 if one.lfs else one.blob_id
@@ -160,6 +161,7 @@ def fetch(
     """
     wanted = missing(found, names)
     need = sum(found.files[name].size for name in wanted)
+    _make_room(found.repo, need)
     room = shutil.disk_usage(_existing(folder(found))).free - SPARE_DISK
     if need > room:
         raise QuestionError(field, f"{found.repo} needs {need:,} bytes and the disk has {max(0, room):,} to give", "free some space or choose a smaller model")
@@ -177,7 +179,7 @@ def _fetched(
     from huggingface_hub import hf_hub_download
 
     path = Path(_patiently(lambda: hf_hub_download(
-        found.repo, name, revision=found.commit, endpoint=_endpoint(), tqdm_class=_counter(told, stop), etag_timeout=TIMEOUT
+        found.repo, name, revision=found.commit, endpoint=_endpoint(), token=_token(), tqdm_class=_counter(told, stop), etag_timeout=TIMEOUT
     ), found, field, stop))  # fmt: skip
     if path.stat().st_size != found.files[name].size:
         raise QuestionError(field, f"{name} of {found.repo} came with another size than the Hub says", "try again")
@@ -195,7 +197,7 @@ def _range(found: Listing, name: str, begin: int, end: int, field: str) -> bytes
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
     def read() -> bytes:
-        headers = build_hf_headers() | {"Range": f"bytes={begin}-{end - 1}"}
+        headers = build_hf_headers(token=_token()) | {"Range": f"bytes={begin}-{end - 1}"}
         url = hf_hub_url(found.repo, name, revision=found.commit, endpoint=_endpoint())
         with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
             hf_raise_for_status(answer)
@@ -261,6 +263,29 @@ def _told(repo: str, revision: str, field: str):
         if status == 429:
             raise NoAnswer(field, f"the Hub asks for a pause before it says more of {repo}", "try again in a minute") from None
         raise NoAnswer(field, f"the Hub did not answer for {repo} ({_first_line(error)})", "check the network and try again") from None
+
+
+def _make_room(repo: str, need: int) -> None:
+    """Where a host bounds what is kept from the Hub: let go of what was used least recently, but not of ``repo``."""
+    most = profile().downloads
+    if most is None:
+        return
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    with suppress(CacheNotFound):
+        cache = scan_cache_dir()
+        size = cache.size_on_disk + need
+        for old in sorted(cache.repos, key=lambda one: one.last_accessed):
+            if size <= most:
+                return
+            if old.repo_id != repo:
+                cache.delete_revisions(*(revision.commit_hash for revision in old.revisions)).execute()
+                size -= old.size_on_disk
+
+
+def _token() -> bool | None:
+    """The token of whoever runs the app (None: where there is one), which a host's visitors do not borrow."""
+    return False if profile().hosted else None
 
 
 def _endpoint() -> str | None:

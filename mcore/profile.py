@@ -30,7 +30,10 @@ NAMES = ("labels", "label", "text")  # fields that hold anybody's words
 
 @dataclass(frozen=True)
 class Profile:
-    """The limits that hold; None: none. ``store`` and ``memory`` (of the worker, between two jobs) are in bytes."""
+    """The limits that hold; None: none.
+
+    ``store``, ``downloads`` (files from the Hub) and ``memory`` (of the worker, between two jobs) are in bytes.
+    """
 
     hosted: bool = False
     steps: int | None = None
@@ -43,12 +46,13 @@ class Profile:
     queued: int | None = None  # jobs of one visitor that wait
     store: int = LIMIT_BYTES
     memory: int | None = None
+    downloads: int | None = None
 
 
 LIMITS = tuple(field.name for field in fields(Profile) if field.name != "hosted")
 HOSTED = Profile(
     hosted=True, steps=1_000, batch_size=64, rows=2_000, max_length=256, points=101, tasks=3,
-    parameters=150_000_000, queued=3, store=10_000_000_000, memory=6_000_000_000,
+    parameters=150_000_000, queued=3, store=10_000_000_000, memory=6_000_000_000, downloads=10_000_000_000,
 )  # fmt: skip (two cores and 16 GB, shared by everybody who comes)
 
 

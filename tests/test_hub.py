@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import struct
@@ -225,3 +226,35 @@ def test_no_name_makes_a_traceback_or_an_unexpected_request(server, rest):
     with pytest.raises(McoreError):
         look(f"hub:{rest}", "a")
     assert all(re.fullmatch(r"/api/models/[\w.-]+/[\w.-]+/revision/[\w.%-]+\?blobs=true", path) for path in paths(server))
+
+
+@pytest.fixture
+def hosted(monkeypatch):
+    """host(**limits): this process is a host from then on."""
+    from mcore.profile import HOSTED, profile
+
+    def host(**limits):
+        monkeypatch.setattr(hub_client, "profile", lambda: dataclasses.replace(HOSTED, **limits))
+
+    yield host
+    profile.cache_clear()
+
+
+def test_a_hosts_own_token_is_lent_to_nobody(server, saved, monkeypatch, hosted):
+    server.put("org/private", saved("bert", 1), token="hf_secret")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hosted()
+    with pytest.raises(QuestionError, match="there is no repository"):
+        look("hub:org/private", "a")
+    assert server.asked and all(asked.token is None for asked in server.asked)
+
+
+def test_a_host_keeps_what_was_used_last_and_lets_go_of_the_rest(server, saved, rows, store, hosted, tmp_path):
+    for seed in (1, 2, 3, 4):
+        server.put(f"org/model-{seed}", saved("bert", seed))
+    size = look(f"local:{saved('bert', 1)}", "a").bytes
+    hosted(downloads=int(2.9 * size))
+    for a, b in ((1, 2), (3, 4)):
+        assert answer(question(rows, a=f"hub:org/model-{a}", b=f"hub:org/model-{b}"), store)[1]["complete"]
+    there = {path.parent.parent.name for path in (tmp_path / "cache").glob("models--*/blobs/*") if path.stat().st_size > size / 2}
+    assert "models--org--model-4" in there and len(there) <= 2
