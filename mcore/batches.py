@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-TOKENS = 768  # in one batch on a processor; on two cores 256 to 1,024 are within a few percent of each other
+TOKENS = 1024  # in one batch on a processor; on two cores 256 to 1,024 are within a few percent of each other
 TOKENS_GPU = 16_384
-SPARE = 0.04  # the share of padding from which on a batch is closed
+SPARE = 0.03  # the share of padding from which on a batch is closed
 FEWEST = 128  # tokens below which a batch is not closed for its padding: starting a batch would cost more than it saves
 
 Text = str | tuple[str, str]

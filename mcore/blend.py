@@ -19,7 +19,7 @@ import torch
 
 from mcore.errors import McoreError
 
-PIECE = 1 << 20  # elements read at once: small enough for the cache, large enough that starting threads costs nothing
+PIECE = 1 << 18  # elements read at once: small enough for the cache, large enough that starting threads costs nothing
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
@@ -245,7 +245,7 @@ def distance(a: WeightSet, b: WeightSet, names: Collection[str]) -> dict[str, Ap
             raise McoreError(f"{name} has shape {list(a.stored[name].shape)} in A and {list(b.stored[name].shape)} in B.")
         sums = torch.zeros(4, dtype=torch.float64)
         for left, right in zip(a.pieces(name), b.pieces(name), strict=True):
-            for narrow_left, narrow_right in zip(left.split(PIECE // 16), right.split(PIECE // 16), strict=True):
+            for narrow_left, narrow_right in zip(left.split(PIECE // 4), right.split(PIECE // 4), strict=True):
                 x, y = narrow_left.double(), narrow_right.double()
                 gap = x - y
                 sums += torch.stack([gap @ gap, x @ y, x @ x, y @ y])
