@@ -120,7 +120,7 @@ def check_joinable(a: Checkpoint, b: Checkpoint) -> None:
         raise QuestionError("b", f"its vocabulary has another size: {differ[0]}", "choose two checkpoints with one vocabulary")
     if differ:
         raise QuestionError("b", f"{_some(differ)} cannot be blended: the shapes differ", "choose two checkpoints of one size")
-    unread = any(one.tokenizer.startswith("files ") for one in (a, b))  # too large to be read before it is needed
+    unread = any(one.tokenizer.startswith("files ") for one in (a, b))  # too large to be read before it is fetched: ``run`` asks again
     if a.tokenizer != b.tokenizer and not unread:
         raise QuestionError("b", "its tokenizer or vocabulary is not that of A", "choose two checkpoints with one tokenizer")
 

@@ -113,11 +113,11 @@ def to_fetch(checkpoint: Checkpoint) -> int:
 
 
 def at_hand(checkpoint: Checkpoint, field: str) -> Checkpoint:
-    """The checkpoint as it stands on this disk, read from its files; its identity stays that of the commit."""
+    """The checkpoint as it stands on this disk, read from its files, its tokenizer too; its identity stays that of the commit."""
     if checkpoint.listing is None:
         return checkpoint
     here = look_at(checkpoint.folder, checkpoint.address, field)
-    return replace(here, digest=checkpoint.digest, labels=checkpoint.labels, tokenizer=checkpoint.tokenizer, listing=checkpoint.listing, files=checkpoint.files)
+    return replace(here, digest=checkpoint.digest, labels=checkpoint.labels, listing=checkpoint.listing, files=checkpoint.files)
 
 
 def _weights(found: Listing, field: str) -> list[str]:

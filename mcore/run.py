@@ -16,7 +16,7 @@ import numpy as np
 from mcore import plan
 from mcore.batches import Batches, make_batches
 from mcore.blend import distance
-from mcore.checkpoints import Checkpoint, look_at
+from mcore.checkpoints import Checkpoint, check_joinable, look_at
 from mcore.distances import base_key, distance_key, summed
 from mcore.errors import Cancelled, McoreError
 from mcore.evaluate import check_precision, logits, prepare
@@ -53,10 +53,11 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
     # Asked again: reading what is there has dropped what was damaged.
     points = part == "all" and bool(progress.pending())
     if points or not _measured(resolved, store, part):
-        for end in (resolved.a, resolved.b):
-            if end.recipe is None:  # before anything is trained
-                yield from fetch(end.source, end.side, stop)
+        for end in (resolved.a, resolved.b):  # before anything is trained
+            yield from fetch(end.looked_at, end.side, stop)
+            if end.recipe is None:
                 check_finite(at_hand(end.source, end.side), end.side)
+        check_joinable(*(at_hand(end.looked_at, end.side) for end in (resolved.a, resolved.b)))
         checkpoints = {}
         for end in (resolved.a, resolved.b):
             yield from _trained(end, progress, store, stop)
@@ -66,9 +67,6 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
         if points:
             yield from _evaluated(live, progress, store, stop)
         yield Working("measuring how far apart the weights are")
-        for end in (resolved.a, resolved.b):
-            if end.recipe and not store.has([base_key(end)]):
-                yield from fetch(end.recipe.base, end.side, stop)
         _measure(live, progress, store)
         if part == "all":
             timing = {"seconds": round(time.monotonic() - began, 3), **progress.timing()}
@@ -98,7 +96,7 @@ def _opened(end: Endpoint, store: Store) -> Checkpoint:
 
 
 def _evaluated(live: Live, progress: Progress, store: Store, stop: Stop) -> Iterator[Event]:
-    """Compute every point that is missing, and the distance between the ends."""
+    """Compute every point that is missing."""
     resolved = progress.resolved
     prepare(live.model, resolved.experiment.precision)
     pad = live.model.config.get_text_config().pad_token_id

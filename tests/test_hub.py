@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import struct
+import time
 
 import pytest
 import tiny
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from mcore import events
 from mcore import hub as hub_client
-from mcore.errors import McoreError, QuestionError
+from mcore.errors import Cancelled, McoreError, QuestionError
 from mcore.question import parse
 from mcore.resolve import resolve
 from mcore.result import collect
@@ -258,3 +259,31 @@ def test_a_host_keeps_what_was_used_last_and_lets_go_of_the_rest(server, saved, 
         assert answer(question(rows, a=f"hub:org/model-{a}", b=f"hub:org/model-{b}"), store)[1]["complete"]
     there = {path.parent.parent.name for path in (tmp_path / "cache").glob("models--*/blobs/*") if path.stat().st_size > size / 2}
     assert "models--org--model-4" in there and len(there) <= 2
+
+
+def test_two_tokenizers_too_large_to_be_read_before_are_compared_once_they_are_here(server, saved, rows, store, monkeypatch):
+    monkeypatch.setattr("mcore.remote.READ_WHOLE", 10)
+    files = {file.name: file.read_bytes() for file in saved("bert", 2).iterdir()}
+    tokenizer = json.loads(files["tokenizer.json"])
+    words = tokenizer["model"]["vocab"]
+    tokenizer["model"]["vocab"] = {word: len(words) - 1 - place for word, place in words.items()}
+    server.put("org/model-a", saved("bert", 1))
+    server.put("org/model-b", files | {"tokenizer.json": json.dumps(tokenizer).encode()})
+    with pytest.raises(QuestionError, match="tokenizer or vocabulary is not that of A"):
+        answer(question(rows), store)
+    assert store.entries("responses") == []
+    server.put("org/model-b", files | {"tokenizer.json": json.dumps(json.loads(files["tokenizer.json"]), indent=3).encode()})
+    hub_client._newest.clear()
+    assert answer(question(rows), store)[1]["complete"]  # other bytes, the same tokenizer
+
+
+def test_a_download_that_is_cancelled_ends_soon_and_goes_on_from_there(server, pair, rows, store):
+    pinned = resolve(question(rows)).experiment
+    server.faults.append(Fault("model-b/resolve/.*safetensors", wait=20, times=1))
+    told, began = [], time.monotonic()
+    with pytest.raises(Cancelled):
+        for event in run(pinned, store, stop=lambda: any(getattr(one, "endpoint", "") == "b" for one in told)):
+            told.append(event)
+    assert time.monotonic() - began < 10 and told[-1].repo == "org/model-b"
+    server.faults.clear()
+    assert answer(pinned, store)[1]["complete"]

@@ -1,6 +1,6 @@
 """The address bar always holds the question: what stands there fills the page, what is changed is written there.
 
-Nothing here computes. A link that cannot be read leaves one sentence and the first question.
+Nothing here computes. A link that cannot be read leaves one sentence and the nearest question that can be asked.
 """
 
 from __future__ import annotations

@@ -71,13 +71,8 @@ def reached(job: Job, side: str) -> int | None:
 
 
 def _model(end: Endpoint) -> dict | None:
-    told = _curve(end.fingerprint, end)
+    told = training(end, engine().store)
     return told and {**told, "from_base": _kept(base_key(end))}
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _curve(fingerprint: str, _end: Endpoint) -> dict | None:
-    return training(_end, engine().store)
 
 
 def _kept(key: str) -> dict | None:
