@@ -85,7 +85,7 @@ def _told(question: Experiment) -> str:
 
 def _buttons(now: Standing) -> None:
     if now.active:
-        running_button(now, run=lambda: engine.submit(now), cancel=lambda: engine.cancel(now.job))
+        running_button(now.job, run=lambda: engine.submit(now), cancel=lambda: engine.cancel(now.job))
     elif now.complete:
         st.button(
             "Train two new ones, with other seeds",

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from mcore.jobs import Job
 from mcore.profile import profile, told
 from mcore.ui import engine
-from mcore.ui.engine import Standing
 from mcore.ui.html import show, text
 
 
@@ -20,9 +20,9 @@ def limits() -> None:
         show(text(f"On this host: at most {most}.", "quiet"))
 
 
-def running_button(now: Standing, run: Callable[[], None], cancel: Callable[[], None], **how: object) -> None:
+def running_button(job: Job, run: Callable[[], None], cancel: Callable[[], None], **how: object) -> None:
     """Cancel, or for a question that only others have asked: Join."""
-    if engine.may_cancel(now.job):
+    if engine.may_cancel(job):
         st.button("Cancel", type="primary", on_click=cancel, key="cancel", icon=":material/stop:", **how)
     else:
         told = "Another visitor asked this. Join, and it goes on for you even if they cancel it."

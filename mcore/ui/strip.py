@@ -57,7 +57,7 @@ def strip(
             _more()
         with go:
             if now and now.active:
-                running_button(now, run, cancel, width="stretch")
+                running_button(now.job, run, cancel, width="stretch")
             else:
                 again = bool(now and now.complete)
                 st.button(

@@ -63,7 +63,7 @@ def _button(standing: Trainings) -> None:
             disabled=done, on_click=_train, shortcut="Enter", help="Both models are there." if done else None,
         )  # fmt: skip
         return
-    running_button(standing, run=_train, cancel=lambda: engine.cancel(standing.job), width="stretch")
+    running_button(standing.job, run=_train, cancel=lambda: engine.cancel(standing.job), width="stretch")
     if (side := stoppable(standing)) and engine.may_cancel(standing.job):
         st.button(
             f"Stop {side.upper()} here and keep it", key="stop-here", width="stretch", icon=":material/front_hand:",
