@@ -51,8 +51,6 @@ glossary: dict[str, str] = {
     "variability": "How much the probability of a row's true label varied during training (standard deviation).",
     "correctness": "The fraction of looks during training at which a row was predicted right.",
     "calibration error": "How far confidence and accuracy lie apart, averaged over 15 bins of confidence.",
-    "recipe": "How a model is fine-tuned: base, task, rows, steps, learning rate and seeds; it makes the same model each time.",
-    "validation rows": "Rows of the task that are kept apart, so that no step of the training ever sees them.",
     "head": "The last layer, new in each fine-tuning, that turns what the model has read into a label.",
     "seed": "The number that fixes a random choice: how the head starts, or in which order the rows come.",
     "nats": "The unit of loss: the natural logarithm of how unexpected the true label was; 0.69 is a coin toss.",

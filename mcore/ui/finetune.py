@@ -18,7 +18,7 @@ from mcore.ui.trained import watched
 from mcore.ui.training import KEEP, RUN, Trainings, keep_as_it_is, submit, trainings
 
 SAID = (
-    "Two [recipes] start from a pre-trained model and end in two minima, A and B. "
+    "Two recipes start from a pre-trained model and end in two minima, A and B. "
     "Change one thing between them, and what you see on the [path] between A and B comes from that."
 )
 

@@ -147,7 +147,7 @@ def _beside(standing: Trainings) -> None:
     elif standing.active:
         show(text("What happens now", "head"))
         show(
-            rich("The line is the loss on the rows of each step; what is dashed was measured on [validation rows] that are never trained on."),
+            rich("The line is the loss on the rows of each step; what is dashed was measured on validation rows that are never trained on."),
             text("This goes on when you close the page; the link in the address bar leads back to it.", "quiet"),
         )
     else:
