@@ -16,7 +16,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from mcore.errors import QuestionError
-from mcore.hub import Listing
+from mcore.hubcache import Listing
 
 BUILTIN = Path(__file__).parent / "builtin"
 MOST_CONFIG_BYTES, MOST_TENSORS = 8 * 2**20, 100_000

@@ -15,13 +15,13 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from mcore.access import private_part, token
 from mcore.errors import Cancelled, QuestionError
-from mcore.profile import profile
+from mcore.hubcache import File, Kind, Listing, keep, kept, make_room, read, root, write
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -39,24 +39,7 @@ class NoAnswer(QuestionError):
     """The network or the Hub failed: asking again may help."""
 
 
-@dataclass(frozen=True)
-class File:
-    """A file as a listing has it; ``digest`` is of its content."""
-
-    size: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What stands at one commit of a repository."""
-
-    repo: str
-    commit: str
-    files: dict[str, File]
-
-
-_newest: dict[tuple[str, str], tuple[float, str]] = {}
+_newest: dict[tuple[Kind, str, str, str | None], tuple[float, str]] = {}
 _guard = threading.Lock()
 
 
@@ -72,38 +55,31 @@ def parse(rest: str, field: str) -> tuple[str, str | None]:
     return name, revision or None
 
 
-def listing(repo: str, revision: str | None, field: str) -> Listing:
+def listing(repo: str, revision: str | None, field: str, kind: Kind = "model") -> Listing:
     """The commit that a revision names, and its files. Raises ``QuestionError`` that says what can be done."""
     revision = revision or "main"
     with _guard:
-        asked, newest = _newest.get((repo, revision), (-FRESH, ""))
+        asked, newest = _newest.get((kind, repo, revision, private_part()), (-FRESH, ""))
     known = revision if COMMIT.fullmatch(revision) else newest if time.monotonic() - asked < FRESH else ""
-    if known and (kept := _kept(repo, known)):
-        return kept
+    if known and (there := kept(repo, known, kind)):
+        return there
     from huggingface_hub import HfApi
 
-    with _told(repo, revision, field):
-        info = HfApi(_endpoint(), token=_token()).model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+    with _told(repo, revision, field, kind):
+        info = HfApi(_endpoint(), token=token()).repo_info(repo, repo_type=kind, revision=revision, files_metadata=True, timeout=TIMEOUT)
     files = {}
     for one in (info.siblings or [])[: MOST_FILES + 1]:
         digest = one.lfs.sha256 if one.lfs else one.blob_id
         files[one.rfilename] = File(int(one.size or 0), str(digest))
     if len(files) > MOST_FILES:
-        raise QuestionError(field, f"{repo} has more than {MOST_FILES:,} files", "choose an ordinary model repository")
+        raise QuestionError(field, f"{repo} has more than {MOST_FILES:,} files", "choose an ordinary repository")
     if not COMMIT.fullmatch(str(info.sha)):
         raise QuestionError(field, f"the Hub named no commit for {repo}@{revision}", "try again, or name a commit")
-    found = Listing(repo, info.sha, files)
-    _write(_known(repo, found.commit), {"files": {name: asdict(file) for name, file in files.items()}})
+    found = Listing(repo, info.sha, files, kind, root())
+    keep(found)
     with _guard:
-        _newest[repo, revision] = (time.monotonic(), info.sha)
+        _newest[kind, repo, revision, private_part()] = (time.monotonic(), info.sha)
     return found
-
-
-def folder(found: Listing) -> Path:
-    """Where the files of a commit stand once they are fetched."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    return Path(HF_HUB_CACHE) / f"models--{found.repo.replace('/', '--')}" / "snapshots" / found.commit
 
 
 def small_file(found: Listing, name: str, most: int, field: str) -> Path | None:
@@ -118,11 +94,10 @@ def small_file(found: Listing, name: str, most: int, field: str) -> Path | None:
 
 def header(found: Listing, name: str, field: str) -> dict[str, dict]:
     """The tensors that a safetensors file says it holds, by ranged reads: name -> dtype, shape, data_offsets."""
-    kept = _known(found.repo, f"{found.commit}-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
-    if (told := _read(kept)) is not None:
-        return told
-    told = _header(found, name, field)
-    _write(kept, told)
+    what = hashlib.sha256(name.encode()).hexdigest()[:16]
+    if (told := read(found, what)) is None:
+        told = _header(found, name, field)
+        write(found, what, told)
     return told
 
 
@@ -148,7 +123,7 @@ def _header(found: Listing, name: str, field: str) -> dict[str, dict]:
 
 def missing(found: Listing, names: Iterable[str]) -> list[str]:
     """Those of the files that are not on this disk yet."""
-    here = folder(found)
+    here = found.folder
     return [name for name in names if not (here / name).is_file() or (here / name).stat().st_size != found.files[name].size]
 
 
@@ -161,25 +136,26 @@ def fetch(
     """
     wanted = missing(found, names)
     need = sum(found.files[name].size for name in wanted)
-    _make_room(found.repo, need)
-    room = shutil.disk_usage(_existing(folder(found))).free - SPARE_DISK
+    make_room(found, need)
+    room = shutil.disk_usage(_existing(found.folder)).free - SPARE_DISK
     if need > room:
         raise QuestionError(field, f"{found.repo} needs {need:,} bytes and the disk has {max(0, room):,} to give", "free some space or choose a smaller model")
     for name in wanted:
         _fetched(found, name, field, told, stop)
-    return folder(found)
+    return found.folder
 
 
 def _fetched(
     found: Listing, name: str, field: str, told: Callable[[int], None] = lambda count: None, stop: Callable[[], bool] = lambda: False
 ) -> Path:
-    here = folder(found) / name
+    here = found.folder / name
     if here.is_file() and here.stat().st_size == found.files[name].size:
         return here
     from huggingface_hub import hf_hub_download
 
     path = Path(_patiently(lambda: hf_hub_download(
-        found.repo, name, revision=found.commit, endpoint=_endpoint(), token=_token(), tqdm_class=_counter(told, stop), etag_timeout=TIMEOUT
+        found.repo, name, repo_type=found.kind, revision=found.commit, cache_dir=found.root, endpoint=_endpoint(), token=token(),
+        tqdm_class=_counter(told, stop), etag_timeout=TIMEOUT,
     ), found, field, stop))  # fmt: skip
     if path.stat().st_size != found.files[name].size:
         raise QuestionError(field, f"{name} of {found.repo} came with another size than the Hub says", "try again")
@@ -188,7 +164,7 @@ def _fetched(
 
 def _range(found: Listing, name: str, begin: int, end: int, field: str) -> bytes:
     """Bytes of a file from ``begin`` to before ``end``."""
-    here = folder(found) / name
+    here = found.folder / name
     if here.is_file():
         with open(here, "rb") as file:
             file.seek(begin)
@@ -197,8 +173,8 @@ def _range(found: Listing, name: str, begin: int, end: int, field: str) -> bytes
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
     def read() -> bytes:
-        headers = build_hf_headers(token=_token()) | {"Range": f"bytes={begin}-{end - 1}"}
-        url = hf_hub_url(found.repo, name, revision=found.commit, endpoint=_endpoint())
+        headers = build_hf_headers(token=token()) | {"Range": f"bytes={begin}-{end - 1}"}
+        url = hf_hub_url(found.repo, name, repo_type=found.kind, revision=found.commit, endpoint=_endpoint())
         with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
             hf_raise_for_status(answer)
             ranged, data = answer.status_code == 206, b""
@@ -215,7 +191,7 @@ def _patiently(call: Callable[[], T], found: Listing, field: str, stop: Callable
     """What ``call`` gives, after some tries if need be: what has come of a file is kept, the next try goes on from there."""
     for attempt in range(RETRIES):
         try:
-            with _told(found.repo, found.commit, field):
+            with _told(found.repo, found.commit, field, found.kind):
                 return call()
         except NoAnswer:
             if attempt + 1 == RETRIES or stop():
@@ -242,18 +218,18 @@ def _counter(told: Callable[[int], None], stop: Callable[[], bool]) -> type:
 
 
 @contextmanager
-def _told(repo: str, revision: str, field: str):
+def _told(repo: str, revision: str, field: str, kind: Kind):
     """What the Hub refuses, as a sentence that says what can be done."""
     import httpx2
     from huggingface_hub import errors
 
-    page = f"{_endpoint() or 'https://huggingface.co'}/{repo}"
+    page = f"{_endpoint() or 'https://huggingface.co'}/{'datasets/' if kind == 'dataset' else ''}{repo}"
     try:
         yield
     except errors.GatedRepoError:
         raise QuestionError(field, f"{repo} is gated", f"accept its licence at {page} and set HF_TOKEN, or choose another one") from None
     except errors.RepositoryNotFoundError:
-        raise QuestionError(field, f"there is no repository {repo} that this machine may read", "check the name; for a private one set HF_TOKEN") from None
+        raise QuestionError(field, f"there is no {'data set' if kind == 'dataset' else 'repository'} {repo} that this machine may read", "check the name; for a private one set HF_TOKEN") from None
     except errors.RevisionNotFoundError:
         raise QuestionError(field, f"{repo} has no revision {revision!r}", "name a branch, a tag, refs/pr/N or a commit") from None
     except errors.RemoteEntryNotFoundError as error:
@@ -265,29 +241,6 @@ def _told(repo: str, revision: str, field: str):
         raise NoAnswer(field, f"the Hub did not answer for {repo} ({_first_line(error)})", "check the network and try again") from None
 
 
-def _make_room(repo: str, need: int) -> None:
-    """Where a host bounds what is kept from the Hub: let go of what was used least recently, but not of ``repo``."""
-    most = profile().downloads
-    if most is None:
-        return
-    from huggingface_hub import CacheNotFound, scan_cache_dir
-
-    with suppress(CacheNotFound):
-        cache = scan_cache_dir()
-        size = cache.size_on_disk + need
-        for old in sorted(cache.repos, key=lambda one: one.last_accessed):
-            if size <= most:
-                return
-            if old.repo_id != repo:
-                cache.delete_revisions(*(revision.commit_hash for revision in old.revisions)).execute()
-                size -= old.size_on_disk
-
-
-def _token() -> bool | None:
-    """The token of whoever runs the app (None: where there is one), which a host's visitors do not borrow."""
-    return False if profile().hosted else None
-
-
 def _endpoint() -> str | None:
     """The Hub's address where the environment names another one than usual."""
     return (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
@@ -295,34 +248,6 @@ def _endpoint() -> str | None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-
-
-def _known(repo: str, what: str) -> Path:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    return Path(HF_HUB_CACHE) / "listings" / repo.replace("/", "--") / f"{what}.json"
-
-
-def _kept(repo: str, commit: str) -> Listing | None:
-    try:
-        return Listing(repo, commit, {name: File(**file) for name, file in (_read(_known(repo, commit)) or {})["files"].items()})
-    except (KeyError, TypeError, AttributeError):
-        return None
-
-
-def _read(path: Path) -> dict | None:
-    with suppress(OSError, ValueError):
-        told = json.loads(path.read_text())
-        return told if isinstance(told, dict) else None
-    return None
-
-
-def _write(path: Path, told: dict) -> None:
-    with suppress(OSError):  # then it is asked for again
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temp = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        temp.write_text(json.dumps(told))
-        os.replace(temp, path)
 
 
 def _existing(path: Path) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -34,7 +34,14 @@ SCHEMES = ("hub:", "builtin:", "local:")
 
 
 class Frozen(BaseModel):
+    """A value that never changes. ``LATER`` fields are younger than version 1: left out while unset, so that old fingerprints hold."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    LATER: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _later_fields_only_where_set(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in written(self).items() if value is not None or name not in self.LATER}
 
 
 def _scheme(value: Any) -> Any:
@@ -47,7 +54,14 @@ Address = Annotated[str, BeforeValidator(_scheme), Field(max_length=1000)]
 
 
 class Task(Frozen):
-    """Labelled rows. What is left out is found from the data (columns) or has the stated default."""
+    """Rows, labelled or not. What is left out is found from the data (columns) or has the stated default.
+
+    ``read`` says how a model answers: with its ``head`` (a classifier), by the likelihood of ``answers`` (a language
+    model, one answer for each label, after the text that ``template`` makes of a row's columns: "{premise} {hypothesis}"),
+    by the loss of its ``tokens``, or with a ``fitted`` head. ``normalised`` divides an answer's log-likelihood by its tokens.
+    """
+
+    LATER = ("read", "template", "answers", "normalised")
 
     task: Address
     split: str | None = Field(None, max_length=200)
@@ -56,9 +70,10 @@ class Task(Frozen):
     max_length: int | None = Field(None, ge=4, le=8192)
     text: str | Annotated[list[str], Field(min_length=1, max_length=2)] | None = None
     label: str | None = None
-
-
-LATER = ("stop_at", "continued")  # fields younger than version 1: left out while unset, so that old fingerprints hold
+    read: Literal["head", "answers", "tokens", "fitted"] | None = None
+    template: str | None = Field(None, min_length=1, max_length=4000)
+    answers: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=2, max_length=200)] | None = None
+    normalised: bool | None = None
 
 
 class Recipe(Frozen):
@@ -69,6 +84,8 @@ class Recipe(Frozen):
     ``stop_at`` leaves the training at that step, its schedule being that of all ``steps``; ``continued`` goes on from
     there for so many steps more, each time with a new optimiser, warm-up and decay.
     """
+
+    LATER = ("stop_at", "continued")
 
     base: Address
     task: Task
@@ -91,10 +108,6 @@ class Recipe(Frozen):
         if self.stop_at is not None and self.stop_at > self.steps:
             raise ValueError(f"stop_at is {self.stop_at}, after the last of {self.steps} steps")
         return self
-
-    @model_serializer(mode="wrap")
-    def _later_fields_only_where_set(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in written(self).items() if value is not None or name not in LATER}
 
     @property
     def last_step(self) -> int:

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from dataclasses import replace
 
 from mcore import hub
@@ -26,7 +27,7 @@ from mcore.checkpoints import (
 )
 from mcore.errors import Cancelled, QuestionError
 from mcore.events import Fetching
-from mcore.hub import Listing
+from mcore.hubcache import Listing
 
 SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")  # beside the tokenizer itself
 SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.safetensors")
@@ -46,7 +47,7 @@ def look(rest: str, field: str) -> Checkpoint:
     tensors = {}
     for name in weights:
         for tensor, told in hub.header(found, name, field).items():
-            tensors[tensor] = Stored(hub.folder(found) / name, tuple(told["shape"]), told["dtype"])
+            tensors[tensor] = Stored(found.folder / name, tuple(told["shape"]), told["dtype"])
         if len(tensors) > MOST_TENSORS:
             raise QuestionError(field, f"it has more than {MOST_TENSORS:,} tensors", "choose an ordinary transformers model")
     tokenizer = [name for name in TOKENIZER_FILES if name in found.files]
@@ -56,7 +57,7 @@ def look(rest: str, field: str) -> Checkpoint:
     settings = [name for name in SETTINGS if name in found.files]
     return Checkpoint(
         address=f"hub:{repo}@{found.commit}",
-        folder=hub.folder(found),
+        folder=found.folder,
         digest=hashlib.sha256(f"hub {repo} {found.commit}".encode()).hexdigest()[:32],
         config=config,
         labels=labels_of(config, field),
@@ -85,7 +86,7 @@ def fetch(checkpoint: Checkpoint, field: str, stop: Callable[[], bool]) -> Itera
         except BaseException as error:  # handed to who waits for it
             told.put(error)
 
-    threading.Thread(target=carry_out, daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(carry_out,), daemon=True).start()  # it asks as whoever asks here
     done, began, last = 0, time.monotonic(), 0.0
     yield Fetching(field, found.repo, 0, of)
     while True:

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -40,16 +41,28 @@ class Table:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one resolved task in the order of their ids. ``digest`` stands for all of them."""
+    """The rows of one resolved task in the order of their ids. ``digest`` stands for all of them.
+
+    ``labels``: [rows], places in ``names`` (int64), or scores (float64, ``names`` empty), or None where there are none.
+    ``answers``: what a language model may say to each text, a text for each label; one tuple for all rows, or one each.
+    """
 
     ids: np.ndarray
     texts: list[str] | list[tuple[str, str]]
-    labels: np.ndarray
+    labels: np.ndarray | None
     names: tuple[str, ...]
     digest: str
+    answers: tuple[str, ...] | list[tuple[str, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def kind(self) -> Literal["classes", "scores", "texts"]:
+        """What there is to get right: one of some classes, a number, or nothing but the texts themselves."""
+        if self.labels is None:
+            return "texts"
+        return "classes" if self.names else "scores"
 
     def take(self, places: np.ndarray) -> Rows:
         """The rows at these places, in the order of their ids."""

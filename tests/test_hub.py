@@ -235,7 +235,8 @@ def hosted(monkeypatch):
     from mcore.profile import HOSTED, profile
 
     def host(**limits):
-        monkeypatch.setattr(hub_client, "profile", lambda: dataclasses.replace(HOSTED, **limits))
+        for module in ("access", "hubcache"):
+            monkeypatch.setattr(f"mcore.{module}.profile", lambda: dataclasses.replace(HOSTED, **limits))
 
     yield host
     profile.cache_clear()
