@@ -1,4 +1,4 @@
-"""Checkpoints looked at, not loaded: what stands in a transformers folder and whether two of them can be joined.
+"""Checkpoints looked at, not loaded: what stands in a transformers folder.
 
 Reads the configuration, the headers of the safetensors files and the tokenizer's files. Needs
 no torch, so that a page can say what is wrong with a question before anything is started.
@@ -22,9 +22,6 @@ BUILTIN = Path(__file__).parent / "builtin"
 MOST_CONFIG_BYTES, MOST_TENSORS = 8 * 2**20, 100_000
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
                    "tokenizer.model")  # fmt: skip
-DECISIVE = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_attention_heads", "n_head", "n_heads",
-            "num_key_value_heads", "hidden_act", "activation", "activation_function", "layer_norm_eps", "layer_norm_epsilon",
-            "position_embedding_type", "relative_attention", "rope_theta")  # settings that change what weights compute; fmt: skip
 MOST_SIZE = 10_000_000  # of anything that a config counts
 GENERIC = re.compile(r"(label[_ ]?)?\d+", re.IGNORECASE)
 
@@ -100,29 +97,6 @@ def look_at(folder: Path, address: str, field: str) -> Checkpoint:
         tensors=tensors,
         tokenizer=tokenizer_digest(tokenizer_files, field),
     )
-
-
-def check_joinable(a: Checkpoint, b: Checkpoint) -> None:
-    """Raise a ``QuestionError`` about B where its weights cannot be blended with A's; heads may differ."""
-    if a.config.get("model_type") != b.config.get("model_type"):
-        kinds = f"A is a {a.config.get('model_type')} model and B a {b.config.get('model_type')} model"
-        raise QuestionError("b", kinds, "choose two checkpoints of one architecture")
-    for key in DECISIVE:
-        if key in a.config and key in b.config and a.config[key] != b.config[key]:
-            told = f"{key} is {a.config[key]} in A and {b.config[key]} in B"
-            raise QuestionError("b", told, "choose two checkpoints of one architecture and size")
-    differ = [
-        f"{name} ({'×'.join(map(str, tensor.shape))} in A, {'×'.join(map(str, b.tensors[name].shape))} in B)"
-        for name, tensor in a.tensors.items()
-        if name in b.tensors and tensor.shape != b.tensors[name].shape and ("embed" in name or not _only_rows_differ(tensor, b.tensors[name]))
-    ]
-    if differ and all("word_embeddings" in name or "embed_tokens" in name or "wte" in name for name in differ):
-        raise QuestionError("b", f"its vocabulary has another size: {differ[0]}", "choose two checkpoints with one vocabulary")
-    if differ:
-        raise QuestionError("b", f"{_some(differ)} cannot be blended: the shapes differ", "choose two checkpoints of one size")
-    unread = any(one.tokenizer.startswith("files ") for one in (a, b))  # too large to be read before it is fetched: ``run`` asks again
-    if a.tokenizer != b.tokenizer and not unread:
-        raise QuestionError("b", "its tokenizer or vocabulary is not that of A", "choose two checkpoints with one tokenizer")
 
 
 def check_config(config: dict, field: str) -> None:
@@ -225,11 +199,6 @@ def _fast_tokenizer_digest(path: str, size: int, changed: int) -> str:
     data = json.loads(Path(path).read_bytes())
     kept = {key: value for key, value in data.items() if key not in ("padding", "truncation")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _only_rows_differ(a: Stored, b: Stored) -> bool:
-    """True for output layers of two label sets; an embedding's rows are its vocabulary, and many."""
-    return len(a.shape) == len(b.shape) and a.shape[1:] == b.shape[1:] and max(a.shape[:1] + b.shape[:1]) <= 1000
 
 
 def _some(names: list[str]) -> str:

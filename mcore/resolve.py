@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mcore import tasks
-from mcore.checkpoints import Checkpoint, check_joinable
+from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
+from mcore.joinable import check_joinable
 from mcore.labels import may_fit
 from mcore.question import Experiment, Recipe, Task, fingerprint
 from mcore.sources import look

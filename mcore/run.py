@@ -16,13 +16,14 @@ import numpy as np
 from mcore import plan
 from mcore.batches import Batches, make_batches
 from mcore.blend import distance
-from mcore.checkpoints import Checkpoint, check_joinable, look_at
+from mcore.checkpoints import Checkpoint, look_at
 from mcore.distances import base_key, distance_key, summed
 from mcore.errors import Cancelled, McoreError
 from mcore.evaluate import check_precision, logits, prepare
 from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
 from mcore.finetune import finetune
+from mcore.joinable import check_joinable
 from mcore.labels import by_data
 from mcore.live import Live, check_finite, open_live, orders_joined, weights_of
 from mcore.paths import coefficients
