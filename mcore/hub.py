@@ -58,10 +58,7 @@ def parse(rest: str, field: str) -> tuple[str, str | None]:
 def listing(repo: str, revision: str | None, field: str, kind: Kind = "model") -> Listing:
     """The commit that a revision names, and its files. Raises ``QuestionError`` that says what can be done."""
     revision = revision or "main"
-    with _guard:
-        asked, newest = _newest.get((kind, repo, revision, private_part()), (-FRESH, ""))
-    known = revision if COMMIT.fullmatch(revision) else newest if time.monotonic() - asked < FRESH else ""
-    if known and (there := kept(repo, known, kind)):
+    if there := _known(repo, revision, kind):
         return there
     from huggingface_hub import HfApi
 
@@ -75,11 +72,23 @@ def listing(repo: str, revision: str | None, field: str, kind: Kind = "model") -
         raise QuestionError(field, f"{repo} has more than {MOST_FILES:,} files", "choose an ordinary repository")
     if not COMMIT.fullmatch(str(info.sha)):
         raise QuestionError(field, f"the Hub named no commit for {repo}@{revision}", "try again, or name a commit")
-    found = Listing(repo, info.sha, files, kind, root())
+    found = Listing(repo, info.sha, files, kind, root(), _licence(info.card_data))
     keep(found)
     with _guard:
         _newest[kind, repo, revision, private_part()] = (time.monotonic(), info.sha)
     return found
+
+
+def known(repo: str, revision: str | None, kind: Kind = "model") -> bool:
+    """Whether ``listing`` can answer without a request."""
+    return _known(repo, revision or "main", kind) is not None
+
+
+def _known(repo: str, revision: str, kind: Kind) -> Listing | None:
+    with _guard:
+        asked, newest = _newest.get((kind, repo, revision, private_part()), (-FRESH, ""))
+    commit = revision if COMMIT.fullmatch(revision) else newest if time.monotonic() - asked < FRESH else ""
+    return kept(repo, commit, kind) if commit else None
 
 
 def small_file(found: Listing, name: str, most: int, field: str) -> Path | None:
@@ -239,6 +248,11 @@ def _told(repo: str, revision: str, field: str, kind: Kind):
         if status == 429:
             raise NoAnswer(field, f"the Hub asks for a pause before it says more of {repo}", "try again in a minute") from None
         raise NoAnswer(field, f"the Hub did not answer for {repo} ({_first_line(error)})", "check the network and try again") from None
+
+
+def _licence(card: object) -> str | None:
+    told = getattr(card, "license", None)
+    return ", ".join(map(str, told))[:100] if isinstance(told, list) else str(told)[:100] if told else None
 
 
 def _endpoint() -> str | None:

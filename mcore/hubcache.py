@@ -14,6 +14,7 @@ from mcore.access import private_part
 from mcore.profile import profile
 
 Kind = Literal["model", "dataset"]
+DATA = (".safetensors", ".bin", ".parquet", ".csv", ".jsonl")  # weights or rows: what is fetched only for a run
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,14 @@ class File:
 
 @dataclass(frozen=True)
 class Listing:
-    """What stands at one commit of a repository. ``root`` is the cache that its files are kept in."""
+    """What stands at one commit of a repository. ``root`` is the cache that its files are kept in, ``licence`` what its card says."""
 
     repo: str
     commit: str
     files: dict[str, File]
     kind: Kind = "model"
     root: Path = Path()
+    licence: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -49,16 +51,28 @@ def root() -> Path:
 
 
 def keep(found: Listing) -> None:
-    write(found, "listing", {"files": {name: asdict(file) for name, file in found.files.items()}})
+    write(found, "listing", {"files": {name: asdict(file) for name, file in found.files.items()}, "licence": found.licence})
 
 
 def kept(repo: str, commit: str, kind: Kind) -> Listing | None:
     """The listing of a commit if it is known here."""
     blank = Listing(repo, commit, {}, kind, root())
     try:
-        return Listing(repo, commit, {name: File(**file) for name, file in (read(blank, "listing") or {})["files"].items()}, kind, blank.root)
+        told = read(blank, "listing") or {}
+        return Listing(repo, commit, {name: File(**file) for name, file in told["files"].items()}, kind, blank.root, told.get("licence"))
     except (KeyError, TypeError, AttributeError):
         return None
+
+
+def here(kind: Kind) -> list[tuple[str, str]]:
+    """Repositories that have files on this disk, each with the commit that was used last; the newest first."""
+    found = {}
+    for snapshot in root().glob(f"{kind}s--*--*/snapshots/*"):
+        with suppress(OSError):
+            repo, commit = snapshot.parent.parent.name.removeprefix(f"{kind}s--").replace("--", "/", 1), snapshot.name
+            if _path(Listing(repo, commit, {}, kind, root()), "listing").is_file() and any(file.suffix in DATA for file in snapshot.rglob("*")):
+                found[repo] = max(found.get(repo, (0.0, "")), (snapshot.stat().st_mtime, commit))
+    return [(repo, commit) for repo, (_, commit) in sorted(found.items(), key=lambda one: one[1], reverse=True)]
 
 
 def read(found: Listing, what: str) -> dict | None:

@@ -126,6 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(self._fault.wait)
         if self._fault and self._fault.status:
             self._send(self._fault.status, b'{"error": "as the test wants it"}', body)
+        elif found := re.fullmatch(r"/api/(models|datasets)", path):
+            self._search(found[1], query, body)
+        elif path == "/":
+            self._send(200, b"a small Hub", body)
         elif found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             self._info(*found.groups(), body)
         elif found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", path):
@@ -134,6 +138,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._file("datasets" if found[1] else "models", found[2], found[3], found[4], body)
         else:
             self._missing("EntryNotFound", body)
+
+    def _search(self, kind: str, query: Mapping[str, list[str]], body: bool) -> None:
+        """Those that the asker may read and whose name holds every word, in the order in which they came."""
+        token = (self.headers.get("authorization") or "").removeprefix("Bearer ") or None
+        words = (query.get("search") or [""])[0].lower().split()
+        found = [
+            {"id": name, "downloads": 7, "likes": 0, "gated": "manual" if repository.gated else False, "tags": []}
+            for (of, name), repository in self.hub.repositories.items()
+            if of == kind and all(word in name.lower() for word in words) and (not repository.token or repository.gated or repository.token == token)
+        ]
+        self._json(found[: int((query.get("limit") or ["100"])[0])], body)
 
     def _commit(self, kind: str, name: str, revision: str | None, body: bool) -> tuple[str, dict[str, bytes]] | None:
         """The commit's name and files; None after an answer that says why not."""
@@ -163,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
             "id": name, "sha": commit, "private": bool(repository.token and not repository.gated), "tags": [], "downloads": 0,
             "likes": 0, "gated": "manual" if repository.gated else False, "disabled": False,
             "lastModified": "2026-01-01T00:00:00.000Z", "createdAt": "2026-01-01T00:00:00.000Z",
-            "siblings": [{"rfilename": path, **_entry(data)} for path, data in files.items()],
+            "cardData": _card(files.get("README.md", b"")), "siblings": [{"rfilename": path, **_entry(data)} for path, data in files.items()],
         }  # fmt: skip
         self._json(told, body)
 
@@ -218,6 +233,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(sent)
         if len(sent) < len(data) or (fault and fault.length is not None):
             self.close_connection = True
+
+
+def _card(readme: bytes) -> dict | None:
+    """What stands between the two lines of dashes at the top of a README, as far as it is plain names and values."""
+    found = re.match(r"(?s)---\n(.*?)\n---", readme.decode(errors="replace"))
+    return dict(re.findall(r"^(\w+): *(.+)$", found[1], re.MULTILINE)) if found else None
 
 
 def _entry(data: bytes) -> dict:
