@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcore import tasks
+from mcore import prompts, tasks
 from mcore.errors import QuestionError
 from mcore.question import Task
 
@@ -97,8 +98,8 @@ def test_splits_of_a_file_without_splits_share_no_text_and_make_the_whole(tmp_pa
     assert sorted(ids) == list(range(400))
     assert 280 < len(parts["train"]) < 360 and len(parts["validation"]) > 15 and len(parts["test"]) > 15
     twice = table(tmp_path / "u.csv", {"text": ["same"] * 50, "label": [0, 1] * 25})
-    held = [len(tasks._split(Task(task=f"local:{twice}", split=s), tasks._open(Task(task=f"local:{twice}"), "t"), "t", "train")[1]) for s in tasks.SPLITS]
-    assert sorted(held) == [0, 0, 50]
+    held = [tasks.has_rows(Task(task=f"local:{twice}"), split, "t") for split in tasks.SPLITS]
+    assert sorted(held) == [False, False, True]
 
 
 @given(st.integers(1, 200), st.integers(1, 250), st.integers(1, 250), st.integers(0, 1000))
@@ -149,6 +150,78 @@ def test_the_digest_stands_for_every_part_of_the_rows(tmp_path):
     assert opened(table(tmp_path / "again.csv", PLAIN))[1].digest in digests
 
 
+def test_digests_are_what_they_always_were(tmp_path):
+    """Results, links and trained models of earlier versions are found by them."""
+    (tmp_path / "t.csv").write_text("text,label\none fine day,b\nżółć 漢字,a\n4,b\n")
+    built_in = tasks.open_task(Task(task="builtin:speech", split="validation", limit=100), "t", "evaluate")[1]
+    assert (built_in.digest, opened(tmp_path / "t.csv")[1].digest) == ("7aa111f6db6f9e92a4ffe2395ba42a9e", "1f840ea9e382d859ebe89c9b21465da3")
+
+
+def test_numbers_that_are_no_classes_are_scores(tmp_path):
+    _, rows = opened(table(tmp_path / "t.csv", {"text": list("abcd"), "label": [0.5, 1, 4.25, 5]}))
+    assert rows.kind == "scores" and rows.labels.dtype == np.float64 and rows.labels.tolist() == [0.5, 1, 4.25, 5] and rows.names == ()
+
+
+@pytest.mark.parametrize("columns", [{"text": PLAIN["text"]}, {"words": PLAIN["text"], "id": [1, 2, 3, 4]}, PLAIN])
+def test_token_losses_need_no_label(columns, tmp_path):
+    file = table(tmp_path / "t.csv", columns)
+    named, rows = opened(file, read="tokens")
+    assert rows.kind == "texts" and rows.labels is None and rows.names == () and rows.texts == PLAIN["text"]
+    assert named.label is None and tasks.open_task(named, "t", "evaluate")[1].digest == rows.digest
+    assert rows.take(np.array([2, 0])).texts == [PLAIN["text"][0], PLAIN["text"][2]]
+    with pytest.raises(QuestionError, match=r"^tasks\.0\.label: "):
+        opened(file, read="tokens", label="label")
+
+
+def test_texts_alone_are_told_how_they_can_be_read(tmp_path):
+    with pytest.raises(QuestionError, match=r"^tasks\.0\.label: .*token losses"):
+        opened(table(tmp_path / "t.csv", {"text": PLAIN["text"]}))
+
+
+PAIRS = {"premise": ["A dog runs.", "It {rains}."], "hypothesis": ["It moves.", "It is dry."], "topic": ["x", ""], "n": [1, 2], "label": ["yes", "no"]}
+
+
+def test_a_template_makes_a_row_s_columns_into_its_text(tmp_path):
+    file = table(tmp_path / "t.jsonl", PAIRS)
+    named, rows = opened(file, template="{premise} {{question}}: {hypothesis} ({topic}, {n})", answers=["false", "true"])
+    assert rows.texts == ["A dog runs. {question}: It moves. (x, 1)", "It {rains}. {question}: It is dry. (, 2)"]
+    assert rows.names == ("no", "yes") and rows.answers == ("false", "true") and rows.labels.tolist() == [1, 0]
+    assert tasks.open_task(named, "t", "evaluate")[1].digest == rows.digest
+
+
+def test_an_answer_can_be_a_column_of_its_row(tmp_path):
+    columns = {"premise": ["p", "q", "r"], "choice1": ["a", "b", "c"], "choice2": ["d", "e", "f"], "label": [0, 1, 0]}
+    file = table(tmp_path / "t.jsonl", columns)
+    _, rows = opened(file, template="{premise} so", answers=["{choice1}", "{choice2}!"])
+    assert rows.answers == [("a", "d!"), ("b", "e!"), ("c", "f!")]
+    assert rows.take(np.array([2, 1])).answers == rows.answers[1:]
+    other = opened(file, template="{premise} so", answers=["{choice1}", "{choice2}"])[1]
+    assert other.digest != rows.digest != opened(file, template="{premise} so")[1].digest
+
+
+@pytest.mark.parametrize("template", [
+    "{premise.__class__}", "{premise[0]}", "{0}", "{premise!r}", "{premise:>99999999999}", "{premise:{n}}", "{", "}", "{}", "{nothing}", "words alone", "{premise",
+])  # fmt: skip
+def test_a_template_names_columns_and_nothing_else(template, tmp_path):
+    with pytest.raises(QuestionError, match=r"^tasks\.0\.template: ") as told:
+        opened(table(tmp_path / "t.jsonl", PAIRS), template=template)
+    assert "\n" not in str(told.value)
+    if template == "{nothing}":
+        assert "premise, hypothesis, topic, n, label" in str(told.value)
+
+
+@pytest.mark.parametrize("answers", [["a", "b", "c"], ["{premise.x}", "b"], ["{gone}", "b"]])
+def test_answers_are_one_for_each_label(answers, tmp_path):
+    with pytest.raises(QuestionError, match=r"^tasks\.0\.(answers|template): "):
+        opened(table(tmp_path / "t.jsonl", PAIRS), template="{premise}", answers=answers)
+
+
+@given(st.text(st.sampled_from("{}!:.[]()ab _premise"), min_size=1, max_size=30))
+def test_any_template_is_rendered_or_answered_with_a_sentence(template):
+    with suppress(QuestionError):
+        prompts.render(template, {"premise": ["p"], "a": [1]}, [0], "t")
+
+
 def test_a_file_that_changed_is_read_again(tmp_path):
     file = table(tmp_path / "t.csv", PLAIN)
     before = opened(file)[1].digest
@@ -170,7 +243,7 @@ BAD = {
     "no label column": ("t.csv", "one,two\naa,bb\ncc,dd\nee,ff\n", "label"),
     "three texts": ("t.csv", "one,two,three,label\na,b,c,x\nd,e,f,y\n", "text"),
     "no text column": ("t.jsonl", '{"n": 1, "label": "x"}\n{"n": 2, "label": "y"}\n', "text"),
-    "a label that is a measure": ("t.csv", "text,label\na,0.5\nb,1.25\n", "label"),
+    "a measure that is not everywhere one": ("t.csv", "text,label\na,0.5\nb,inf\n", "label"),
     "a label for every row": ("t.csv", "text,label\n" + "".join(f"text {i},label {i}\n" for i in range(300)), "label"),
     "ragged rows": ("t.csv", "text,label\na,x\nb,y,z,w\n", "task"),
     "a quotation without an end": ("t.csv", 'text,label\n"a,x\nb,y\n', "task"),

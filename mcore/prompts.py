@@ -1,0 +1,57 @@
+"""Prompts: a template over the columns of a row, such as ``{premise} question: {hypothesis}``, made into texts.
+
+A template is a stranger's text. It names columns and nothing else: no attribute, index, format or conversion is followed,
+as Python's own ``str.format`` would. A brace that is meant is written twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from string import Formatter
+
+from mcore.columns import Columns
+from mcore.errors import QuestionError
+
+MOST_CHARACTERS = 200_000  # of one prompt: far more than any model reads
+
+
+def parts(template: str, field: str) -> list[tuple[str, str | None]]:
+    """Words and the column that follows them (None: none). Raises ``QuestionError``."""
+    try:
+        pieces = list(Formatter().parse(template))
+    except ValueError as error:
+        raise QuestionError(field, f"a brace stands alone ({error})", "write {column}, and a brace that is meant twice") from None
+    for _, column, form, conversion in pieces:
+        if column == "" or form or conversion:
+            shown = f"{{{column or ''}{'!' + conversion if conversion else ''}{':' + form if form else ''}}}"
+            raise QuestionError(field, f"{shown[:60]!r} is no column", "write the name of a column between braces, and nothing else")
+    return [(words, column) for words, column, _, _ in pieces]
+
+
+def columns_in(templates: Iterable[str], field: str) -> tuple[str, ...]:
+    """The columns that these name, each once, in the order in which they come."""
+    return tuple(dict.fromkeys(column for template in templates for _, column in parts(template, field) if column is not None))
+
+
+def render(template: str, columns: Columns, rows: Iterable[int], field: str) -> list[str]:
+    """The prompt of each of these rows (places in the columns). Raises ``QuestionError``."""
+    pieces = parts(template, field)
+    for _, column in pieces:
+        if column is not None and column not in columns:
+            raise QuestionError(field, f"there is no column {column!r}", f"use one of: {', '.join(columns)}")
+    prompts = []
+    for row in rows:
+        words = "".join(text if column is None else text + _text(columns[column][row], column, row, field) for text, column in pieces)
+        if len(words) > MOST_CHARACTERS:
+            raise QuestionError(field, f"row {row} makes a prompt of {len(words):,} characters", f"make it shorter than {MOST_CHARACTERS:,}")
+        prompts.append(words)
+    return prompts
+
+
+def _text(value: object, column: str, row: int, field: str) -> str:
+    """A value in words; a list is its items with commas between them."""
+    if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+        return ", ".join(map(str, value))
+    if value is None or value != value or isinstance(value, list | dict):
+        raise QuestionError(field, f"row {row} has no text in {column!r}", "name another column")
+    return str(value)
