@@ -3,7 +3,8 @@
     python -m benchmarks.engine                 both models
     python -m benchmarks.engine austen          one of them
 
-Times are medians; the rate of products is the best that was seen, so the best point is set against it too.
+Times are medians; the rate of products is the best that was seen, so the best point is set against it too. A point's
+work is counted as every layer's for every real token: what the engine leaves out counts as done, padding does not.
 Exit 1 where the outputs disagree. Other work on the machine shows in the figures; let it rest.
 """
 

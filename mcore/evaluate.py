@@ -4,12 +4,13 @@ Float32 runs the model as transformers made it, so that its numbers are those of
 Bfloat16 keeps the matrices of the repeated blocks in bfloat16, where nearly all the work is, and lets autocast do the
 rest: products run in bfloat16; sums along the residual stream, norms and the softmax stay in float32, and so does what
 stands before and after the blocks. It is known by the weights alone, so a blend can go on writing into the same model.
+In both what no logit depends on is left out (``mcore.trim``).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -18,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from mcore.batches import Batches
 from mcore.errors import Cancelled, QuestionError
+from mcore.trim import trimmed
 
 LINEAR = (torch.nn.Linear, Conv1D)
 BLOCKS = torch.nn.ModuleList  # what a model repeats is kept in one of these
@@ -81,12 +83,18 @@ def logits(
     fixed = {"use_cache": False} if "use_cache" in known else {}
     done, of = 0, sum(batch.size for batch in batches)
     found, order = [], []
-    with torch.inference_mode(), _precision(model, where), _unpadded(model, batches):
+
+    def answer(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        if stop():
+            raise Cancelled
+        return model(**{name: value.to(where) for name, value in inputs.items() if name in known}, **fixed).logits.float()
+
+    with (
+        torch.inference_mode(), _precision(model, where), _unpadded(model, batches),
+        trimmed(model, [batch.inputs for batch in batches], answer),
+    ):  # fmt: skip
         for batch in batches:
-            if stop():
-                raise Cancelled
-            inputs = {name: value.to(where) for name, value in batch.inputs.items() if name in known}
-            found.append(model(**inputs, **fixed).logits.float())
+            found.append(answer(batch.inputs))
             order.extend(batch.rows)
             done += batch.size
             if on_batch:
