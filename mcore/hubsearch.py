@@ -1,6 +1,6 @@
 """Names on the Hub that fit some words, soon or not at all: a page waits for them.
 
-What was found is kept for a minute; whoever asks has one request under way at the most. Whether the Hub answers at
+What is public is searched, with nobody's token. What was found is kept for a minute; whoever asks has one request under way at the most. Whether the Hub answers at
 all is known within moments and remembered, so that a page without a network is as quick as one with it.
 """
 
@@ -11,11 +11,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mcore.access import private_part, token
 from mcore.hub import NAME, NoAnswer
 from mcore.hubcache import Kind
 
@@ -41,12 +39,12 @@ class Found:
 
 
 class _Call(Generic[T]):
-    """A function that is under way in a thread of its own, as whoever asks; one may wait for it, or not."""
+    """A function that is under way in a thread of its own; one may wait for it, or not."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self.began, self.value, self.error = time.monotonic(), None, None
         self._ended = threading.Event()
-        threading.Thread(target=copy_context().run, args=(self._run, call), daemon=True).start()
+        threading.Thread(target=self._run, args=(call,), daemon=True).start()
 
     def _run(self, call: Callable[[], T]) -> None:
         try:
@@ -60,7 +58,7 @@ class _Call(Generic[T]):
         return self._ended.wait(seconds)
 
 
-_kept: OrderedDict[tuple[str, str, str | None], tuple[float, list[Found]]] = OrderedDict()
+_kept: OrderedDict[tuple[str, str], tuple[float, list[Found]]] = OrderedDict()
 _under_way: dict[str, _Call] = {}
 _seen: tuple[float, bool] | None = None  # when the Hub was looked for, and whether it was there
 _looking: _Call[bool] | None = None
@@ -75,7 +73,7 @@ def search(words: str, kind: Kind, who: str = "") -> list[Found]:
     words = " ".join(words.split()).lower()[:100]
     if len(words) < LEAST:
         return []
-    key, deadline = (kind, words, private_part()), time.monotonic() + TIMEOUT
+    key, deadline = (kind, words), time.monotonic() + TIMEOUT
     with _guard:
         asked, found = _kept.get(key, (-KEPT, []))
         if time.monotonic() - asked < KEPT:
@@ -113,7 +111,7 @@ def reachable() -> bool:
 def _ask(words: str, kind: Kind) -> list[Found]:
     from huggingface_hub import HfApi
 
-    hub = HfApi(os.environ.get("HF_ENDPOINT") or None, token=token())
+    hub = HfApi(os.environ.get("HF_ENDPOINT") or None, token=False)
     if kind == "dataset":
         told = hub.list_datasets(search=words, sort="downloads", limit=MOST, expand=["downloads", "gated"])
     else:

@@ -57,10 +57,12 @@ def test_an_answer_is_kept_for_a_minute(server, monkeypatch):
     assert len(server.asked) == 2
 
 
-def test_a_private_repository_is_found_by_who_may_read_it_and_by_nobody_after(server):
+def test_what_is_public_is_searched_and_no_token_is_sent(server, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
     with access.using("hf_secret"):
-        assert "org/feather-private" in names(hubsearch.search("feather", "model"))
-    assert "org/feather-private" not in names(hubsearch.search("feather", "model"))
+        assert "org/feather-private" not in names(hubsearch.search("feather", "model"))
+        assert hubsearch.reachable()
+    assert len(server.asked) == 2 and all(asked.token is None for asked in server.asked)
 
 
 def test_a_slow_hub_is_given_up_and_gets_no_second_request_meanwhile(server, monkeypatch):
