@@ -1,7 +1,8 @@
 """Names on the Hub that fit some words, soon or not at all: a page waits for them.
 
-What is public is searched, with nobody's token. What was found is kept for a minute; whoever asks has one request under way at the most. Whether the Hub answers at
-all is known within moments and remembered, so that a page without a network is as quick as one with it.
+What is public is searched, with nobody's token. What was found is kept for a minute; whoever asks has one request under
+way at the most. Whether the Hub answers at all is known within moments and remembered, so that a page without a network
+is as quick as one with it.
 """
 
 from __future__ import annotations
