@@ -1,0 +1,82 @@
+"""Templates that ship: every one fits its data set and makes texts that read well."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import tiny
+
+from mcore import tasks
+from mcore.prompts import MASK, columns_in
+from mcore.question import Task
+from mcore.templates import KINDS, declared, shipped, template_for
+
+EVERY = [(one.task, kind) for one in shipped() for kind in one.templates]
+VALUES = {
+    "premise": "The man broke his toe.", "hypothesis": "Somebody was hurt.", "sentence": "The garden was old and merry.",
+    "sentence1": "She wrote a letter to her sister.", "sentence2": "Her sister got a letter.", "question1": "How old is the house?",
+    "question2": "What is the age of the house?", "question": "cause", "passage": "The ball was in the evening. Everyone danced.",
+    "paragraph": "The ball was in the evening. Everyone danced.", "answer": "In the evening", "choice1": "He got a hole in his sock.",
+    "choice2": "He dropped a hammer on his foot.", "word": "ball", "text": "The sister told the cousin that she was late.",
+    "span1_text": "The sister", "span2_text": "she",
+}  # fmt: skip
+
+
+def rendered(tmp_path, address: str, kind: str, rows: int = 4):
+    """The rows of a small file with the data set's columns, in the words of its template."""
+    one, template = declared(address), template_for(address, kind)
+    values = VALUES | ({"question": "is the house really old"} if "copa" not in address else {})
+    row = {column: values[column] for column in one.columns}
+    lines = [json.dumps(row | {"label": i % len(one.labels)}) for i in range(max(rows, len(one.labels)))]
+    file = tiny.write(tmp_path / "data.jsonl", "\n".join(lines))
+    task = Task(task=f"local:{file}", read="answers", label="label", template=template.template, answers=list(template.answers))
+    return tasks.open_task(task, "tasks.0", "evaluate")[1]
+
+
+@pytest.mark.parametrize(("address", "kind"), EVERY)
+def test_a_template_names_columns_that_are_there_and_an_answer_for_each_label(address, kind):
+    one, template = declared(address), template_for(address, kind)
+    used = columns_in([template.template, *template.answers], "template")
+    assert set(used) <= set(one.columns)
+    assert len(template.answers) == len(one.labels) == len(set(template.answers))
+    assert template.template.count(MASK) == (kind == "masked")
+    assert template.template == template.template.strip()
+
+
+@pytest.mark.parametrize(("address", "kind"), EVERY)
+def test_rows_in_the_words_of_a_template_have_no_brace_left(tmp_path, address, kind):
+    rows = rendered(tmp_path, address, kind)
+    answers = rows.answers[0] if isinstance(rows.answers, list) else rows.answers
+    print(f"\n--- {address} {kind}\n{rows.texts[0]}\n    " + " | ".join(answers))
+    assert "{" not in rows.texts[0].replace(MASK, "") + "".join(answers)
+
+
+def test_every_column_that_a_data_set_declares_is_used_by_one_of_its_templates():
+    for one in shipped():
+        used = columns_in([text for template in one.templates.values() for text in (template.template, *template.answers)], "template")
+        assert set(used) == set(one.columns), one.task
+
+
+def test_each_alternative_of_copa_is_an_answer_of_its_own_row(tmp_path):
+    rows = rendered(tmp_path, "hub:aps/super_glue/copa", "causal")
+    assert rows.answers[0] == (VALUES["choice1"], VALUES["choice2"]) and rows.texts[0].endswith("What was the cause?")
+
+
+def test_a_revision_and_the_name_of_the_only_configuration_change_nothing():
+    plain = template_for("hub:facebook/anli", "masked")
+    assert plain is not None and plain == template_for("hub:facebook/anli/plain_text@main", "masked")
+    assert template_for("hub:nyu-mll/glue/stsb", "causal") is None and template_for("hub:somebody/else", "causal") is None
+
+
+def test_every_task_of_glue_and_superglue_with_labels_has_a_template_for_every_kind_of_model():
+    sets = ["nyu-mll/glue/" + name for name in ("cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte", "wnli")]
+    sets += ["aps/super_glue/" + name for name in ("boolq", "cb", "copa", "multirc", "rte", "wic", "wsc")] + ["facebook/anli"]
+    for name in sets:
+        assert set(declared(f"hub:{name}").templates) >= {"causal", "masked", "seq2seq"} <= set(KINDS), name
+
+
+def test_the_labels_of_built_in_tasks_are_those_of_the_tasks():
+    for one in shipped():
+        if one.task.startswith("builtin:"):
+            assert list(one.labels) == tasks.declarations()[one.task.removeprefix("builtin:")]["labels"]
