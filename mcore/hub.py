@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from mcore.access import private_part, token
+from mcore.access import has_token, how_to_give, private_part, token, whose
 from mcore.errors import Cancelled, QuestionError
-from mcore.hubcache import File, Kind, Listing, keep, kept, make_room, read, root, write
+from mcore.hubcache import File, Kind, Listing, forget, keep, kept, make_room, read, root, write
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -37,6 +37,10 @@ T = TypeVar("T")
 
 class NoAnswer(QuestionError):
     """The network or the Hub failed: asking again may help."""
+
+
+class Refused(QuestionError):
+    """Only a token, or another one, may read this."""
 
 
 _newest: dict[tuple[Kind, str, str, str | None], tuple[float, str]] = {}
@@ -63,7 +67,10 @@ def listing(repo: str, revision: str | None, field: str, kind: Kind = "model") -
     from huggingface_hub import HfApi
 
     with _told(repo, revision, field, kind):
-        info = HfApi(_endpoint(), token=token()).repo_info(repo, repo_type=kind, revision=revision, files_metadata=True, timeout=TIMEOUT)
+        info, private = _asked(lambda whose: HfApi(_endpoint(), token=whose).repo_info(
+            repo, repo_type=kind, revision=revision, files_metadata=True, timeout=TIMEOUT
+        ))  # fmt: skip
+    private = private or bool(info.gated)  # anybody may list what is gated
     files = {}
     for one in (info.siblings or [])[: MOST_FILES + 1]:
         digest = one.lfs.sha256 if one.lfs else one.blob_id
@@ -72,10 +79,10 @@ def listing(repo: str, revision: str | None, field: str, kind: Kind = "model") -
         raise QuestionError(field, f"{repo} has more than {MOST_FILES:,} files", "choose an ordinary repository")
     if not COMMIT.fullmatch(str(info.sha)):
         raise QuestionError(field, f"the Hub named no commit for {repo}@{revision}", "try again, or name a commit")
-    found = Listing(repo, info.sha, files, kind, root(), _licence(info.card_data))
+    found = Listing(repo, info.sha, files, kind, root(private), _licence(info.card_data), private)
     keep(found)
     with _guard:
-        _newest[kind, repo, revision, private_part()] = (time.monotonic(), info.sha)
+        _newest[kind, repo, revision, private_part() if private else None] = (time.monotonic(), info.sha)
     return found
 
 
@@ -85,10 +92,24 @@ def known(repo: str, revision: str | None, kind: Kind = "model") -> bool:
 
 
 def _known(repo: str, revision: str, kind: Kind) -> Listing | None:
+    if COMMIT.fullmatch(revision):
+        return kept(repo, revision, kind)
     with _guard:
-        asked, newest = _newest.get((kind, repo, revision, private_part()), (-FRESH, ""))
-    commit = revision if COMMIT.fullmatch(revision) else newest if time.monotonic() - asked < FRESH else ""
-    return kept(repo, commit, kind) if commit else None
+        asked, newest = max(_newest.get((kind, repo, revision, part), (-FRESH, "")) for part in {None, private_part()})
+    return kept(repo, newest, kind) if time.monotonic() - asked < FRESH else None
+
+
+def _asked(call: Callable[[str | bool | None], T]) -> tuple[T, bool]:
+    """What ``call`` gives without a token, or with one where that is refused, and whether it was: no public repository sees a token."""
+    from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
+
+    try:
+        return call(token()), False
+    except HfHubHTTPError as error:
+        refused = error.response.status_code in (401, 403, 404) and not isinstance(error, RevisionNotFoundError)
+        if not refused or not has_token():
+            raise
+    return call(token(private=True)), True
 
 
 def small_file(found: Listing, name: str, most: int, field: str) -> Path | None:
@@ -163,7 +184,7 @@ def _fetched(
     from huggingface_hub import hf_hub_download
 
     path = Path(_patiently(lambda: hf_hub_download(
-        found.repo, name, repo_type=found.kind, revision=found.commit, cache_dir=found.root, endpoint=_endpoint(), token=token(),
+        found.repo, name, repo_type=found.kind, revision=found.commit, cache_dir=found.root, endpoint=_endpoint(), token=token(found.private),
         tqdm_class=_counter(told, stop), etag_timeout=TIMEOUT,
     ), found, field, stop))  # fmt: skip
     if path.stat().st_size != found.files[name].size:
@@ -182,7 +203,7 @@ def _range(found: Listing, name: str, begin: int, end: int, field: str) -> bytes
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
     def read() -> bytes:
-        headers = build_hf_headers(token=token()) | {"Range": f"bytes={begin}-{end - 1}"}
+        headers = build_hf_headers(token=token(found.private)) | {"Range": f"bytes={begin}-{end - 1}"}
         url = hf_hub_url(found.repo, name, repo_type=found.kind, revision=found.commit, endpoint=_endpoint())
         with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
             hf_raise_for_status(answer)
@@ -202,6 +223,9 @@ def _patiently(call: Callable[[], T], found: Listing, field: str, stop: Callable
         try:
             with _told(found.repo, found.commit, field, found.kind):
                 return call()
+        except Refused:
+            forget(found)  # it may have been open when it was listed: the next try asks for it anew
+            raise
         except NoAnswer:
             if attempt + 1 == RETRIES or stop():
                 raise
@@ -236,9 +260,17 @@ def _told(repo: str, revision: str, field: str, kind: Kind):
     try:
         yield
     except errors.GatedRepoError:
-        raise QuestionError(field, f"{repo} is gated", f"accept its licence at {page} and set HF_TOKEN, or choose another one") from None
+        if has_token():
+            wrong, then = f"{repo} is gated, and {whose()} may not read it yet", "with the account that the token belongs to, and try again"
+        else:
+            wrong, then = f"{repo} is gated", f"then {how_to_give()}"
+        raise Refused(field, wrong, f"accept its licence at {page}, {then}") from None
     except errors.RepositoryNotFoundError:
-        raise QuestionError(field, f"there is no {'data set' if kind == 'dataset' else 'repository'} {repo} that this machine may read", "check the name; for a private one set HF_TOKEN") from None
+        what = "data set" if kind == "dataset" else "repository"
+        reader, right = (whose(), "check the name, and that the token's account may read it") if has_token() else (
+            "this machine", f"check the name; for a private one {how_to_give()}"
+        )  # fmt: skip
+        raise Refused(field, f"there is no {what} {repo} that {reader} may read", right) from None
     except errors.RevisionNotFoundError:
         raise QuestionError(field, f"{repo} has no revision {revision!r}", "name a branch, a tag, refs/pr/N or a commit") from None
     except errors.RemoteEntryNotFoundError as error:
@@ -247,6 +279,10 @@ def _told(repo: str, revision: str, field: str, kind: Kind):
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status == 429:
             raise NoAnswer(field, f"the Hub asks for a pause before it says more of {repo}", "try again in a minute") from None
+        if status == 401 and has_token():
+            raise Refused(field, f"the Hub does not know {whose()}", f"it may have expired or be cut short: {how_to_give()}") from None
+        if status == 403 and has_token():
+            raise Refused(field, f"{whose()} may not read {repo}", "give it the right to read that repository on the Hub") from None
         raise NoAnswer(field, f"the Hub did not answer for {repo} ({_first_line(error)})", "check the network and try again") from None
 
 

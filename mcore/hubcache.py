@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from mcore.access import private_part
+from mcore.access import house, private_part
+from mcore.database import held
 from mcore.profile import profile
 
 Kind = Literal["model", "dataset"]
@@ -27,7 +29,10 @@ class File:
 
 @dataclass(frozen=True)
 class Listing:
-    """What stands at one commit of a repository. ``root`` is the cache that its files are kept in, ``licence`` what its card says."""
+    """What stands at one commit of a repository. ``root`` is the cache that its files are kept in, ``licence`` what its card says.
+
+    ``private``: its files are read with a token only.
+    """
 
     repo: str
     commit: str
@@ -35,6 +40,7 @@ class Listing:
     kind: Kind = "model"
     root: Path = Path()
     licence: str | None = None
+    private: bool = False
 
     @property
     def folder(self) -> Path:
@@ -42,26 +48,49 @@ class Listing:
         return self.root / f"{self.kind}s--{self.repo.replace('/', '--')}" / "snapshots" / self.commit
 
 
-def root() -> Path:
-    """The cache of whoever asks: on a host, what was read with a visitor's own token stands apart from what all may read."""
+_claimed = ExitStack()
+
+
+def root(private: bool = False) -> Path:
+    """The cache of whoever asks: on a host, what is read with a visitor's own token stands apart from what all may read."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    part = private_part() if profile().hosted else None
-    return Path(HF_HUB_CACHE) / "private" / part if part else Path(HF_HUB_CACHE)
+    part = private_part() if private and profile().hosted else None
+    return _private() / house() / part if part else Path(HF_HUB_CACHE)
+
+
+def claim() -> None:
+    """Called once by a host's app: what its visitors read with their tokens is theirs until it ends; what earlier apps left is removed."""
+    _private().mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in {path.name.partition(".")[0] for path in _private().iterdir()}:
+        with held(_private() / f"{name}.lock") as abandoned:
+            if abandoned:
+                shutil.rmtree(_private() / name, ignore_errors=True)
+    _claimed.enter_context(held(_private() / f"{house()}.lock"))
+
+
+def _private() -> Path:
+    return root() / "private"
 
 
 def keep(found: Listing) -> None:
-    write(found, "listing", {"files": {name: asdict(file) for name, file in found.files.items()}, "licence": found.licence})
+    files = {name: asdict(file) for name, file in found.files.items()}
+    write(found, "listing", {"files": files, "licence": found.licence, "private": found.private})
 
 
 def kept(repo: str, commit: str, kind: Kind) -> Listing | None:
-    """The listing of a commit if it is known here."""
-    blank = Listing(repo, commit, {}, kind, root())
-    try:
-        told = read(blank, "listing") or {}
-        return Listing(repo, commit, {name: File(**file) for name, file in told["files"].items()}, kind, blank.root, told.get("licence"))
-    except (KeyError, TypeError, AttributeError):
-        return None
+    """The listing of a commit if it is known here: to this visitor, or to all."""
+    for place in dict.fromkeys((root(private=True), root())):
+        with suppress(KeyError, TypeError, AttributeError):
+            told = read(Listing(repo, commit, {}, kind, place), "listing") or {}
+            files, private = {name: File(**file) for name, file in told["files"].items()}, bool(told.get("private"))
+            return Listing(repo, commit, files, kind, root(private), told.get("licence"), private)
+    return None
+
+
+def forget(found: Listing) -> None:
+    """Let the commit be asked for anew."""
+    _path(found, "listing").unlink(missing_ok=True)
 
 
 def here(kind: Kind) -> list[tuple[str, str]]:
@@ -99,15 +128,18 @@ def make_room(found: Listing, need: int) -> None:
         return
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
-    with suppress(CacheNotFound):
-        cache = scan_cache_dir(found.root)
-        size = cache.size_on_disk + need
-        for old in sorted(cache.repos, key=lambda one: one.last_accessed):
-            if size <= most:
-                return
-            if (old.repo_type, old.repo_id) != (found.kind, found.repo):
-                cache.delete_revisions(*(revision.commit_hash for revision in old.revisions)).execute()
-                size -= old.size_on_disk
+    caches = []
+    for place in (root(), *_private().glob("*/*/")):
+        with suppress(CacheNotFound):
+            caches.append((place, scan_cache_dir(place)))
+    size = sum(cache.size_on_disk for _, cache in caches) + need
+    repositories = [(old.last_accessed, place, cache, old) for place, cache in caches for old in cache.repos]
+    for _, place, within, old in sorted(repositories, key=lambda one: one[0]):
+        if size <= most:
+            return
+        if (place, old.repo_type, old.repo_id) != (found.root, found.kind, found.repo):
+            within.delete_revisions(*(revision.commit_hash for revision in old.revisions)).execute()
+            size -= old.size_on_disk
 
 
 def _path(found: Listing, what: str) -> Path:

@@ -37,9 +37,12 @@ CREATE TABLE IF NOT EXISTS events (job TEXT, n INTEGER, event TEXT, PRIMARY KEY 
 CREATE TRIGGER IF NOT EXISTS prune AFTER DELETE ON jobs BEGIN DELETE FROM events WHERE job = OLD.id; END;
 CREATE TABLE IF NOT EXISTS joined (job TEXT, visitor TEXT, PRIMARY KEY (job, visitor)) STRICT, WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS prune_joined AFTER DELETE ON jobs BEGIN DELETE FROM joined WHERE job = OLD.id; END;
+CREATE TABLE IF NOT EXISTS keyed (job TEXT, visitor TEXT, PRIMARY KEY (job, visitor)) STRICT, WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS prune_keyed AFTER DELETE ON jobs BEGIN DELETE FROM keyed WHERE job = OLD.id; END;
 CREATE TABLE IF NOT EXISTS served (visitor TEXT PRIMARY KEY, turn INTEGER) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON jobs (visitor) WHERE state = 'running' AND visitor <> '';
 """  # joined: visitors who asked for a job that another one had asked for; served: who had which turn, the last one only
+# keyed: visitors who gave the worker a token of the Hub for a job; the token itself never stands in a file
 JOB = "SELECT number, id, fingerprint, experiment, part, state, created, started, finished, sentence, visitor FROM jobs "
 ASKERS = """SELECT number, jobs.visitor FROM jobs WHERE state = ?1
     UNION SELECT number, joined.visitor FROM jobs JOIN joined ON joined.job = jobs.id WHERE state = ?1"""
@@ -72,8 +75,10 @@ class Jobs:
     def __init__(self, root: Path | str):
         self._database = Database(Path(root) / "jobs.sqlite", SCHEMA)
 
-    def submit(self, experiment: dict, fingerprint: str, visitor: str = "", most: int | None = None, part: Part = "all") -> str:
-        """The id of a new job, or of the unfinished one that asks the same and that nobody has cancelled.
+    def submit(
+        self, experiment: dict, fingerprint: str, visitor: str = "", most: int | None = None, part: Part = "all", keyed: bool = False
+    ) -> str:
+        """The id of a new job, or of the unfinished one that asks the same and that nobody has cancelled. ``keyed``: with a token.
 
         Raises ``McoreError`` if ``visitor`` has ``most`` jobs in the queue already.
         """
@@ -83,6 +88,7 @@ class Jobs:
             if there := connection.execute(f"SELECT id, visitor FROM jobs WHERE {same}", (fingerprint,)).fetchone():
                 if visitor != there["visitor"]:
                     connection.execute("INSERT OR IGNORE INTO joined VALUES (?, ?)", (there["id"], visitor))
+                _key(connection, there["id"], visitor, keyed)
                 return there["id"]
             waiting = "SELECT count(*) FROM jobs WHERE state = 'queued' AND visitor = ?"
             if most is not None and connection.execute(waiting, (visitor,)).fetchone()[0] >= most:
@@ -94,6 +100,7 @@ class Jobs:
                 "VALUES (?, ?, ?, ?, 'queued', ?, '', ?)",
                 (job, fingerprint, json.dumps(experiment), part, time.time(), visitor),
             )
+            _key(connection, job, visitor, keyed)
             kept = "state IN ('queued', 'running') OR number IN (SELECT number FROM jobs ORDER BY number DESC LIMIT ?)"
             connection.execute(f"DELETE FROM jobs WHERE NOT ({kept})", (JOBS_KEPT,))
             return job
@@ -115,6 +122,14 @@ class Jobs:
         """True if this visitor asked for the job and still wants it."""
         asked = "SELECT 1 FROM jobs WHERE id = ?1 AND visitor = ?2 UNION SELECT 1 FROM joined WHERE job = ?1 AND visitor = ?2"
         return bool(self._database.rows(asked, id, visitor))
+
+    def askers(self) -> set[str]:
+        """Who waits for a job or has one running."""
+        return {row["visitor"] for state in ("queued", "running") for row in self._database.rows(ASKERS, state)}
+
+    def keyed(self, id: str) -> bool:
+        """Whether the visitor for whom the job is carried out has given a token for it."""
+        return bool(self._database.rows("SELECT 1 FROM keyed JOIN jobs USING (visitor) WHERE job = ?1 AND id = ?1", id))
 
     def cancel(self, id: str, visitor: str | None = None) -> None:
         """Take a queued job out of the queue; ask the worker to stop a running one. Otherwise nothing.
@@ -208,6 +223,11 @@ def _waiting(connection: sqlite3.Connection) -> tuple[dict[int, set[str]], dict[
     for row in connection.execute(ASKERS, ("queued",)):
         waiting.setdefault(row["number"], set()).add(row["visitor"])
     return waiting, dict(connection.execute("SELECT visitor, turn FROM served").fetchall())
+
+
+def _key(connection: sqlite3.Connection, id: str, visitor: str, keyed: bool) -> None:
+    if keyed:
+        connection.execute("INSERT OR IGNORE INTO keyed VALUES (?, ?)", (id, visitor))
 
 
 def _leave(connection: sqlite3.Connection, id: str, visitor: str) -> bool:

@@ -11,9 +11,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mcore.database import held
+from mcore.handover import Giver
 from mcore.jobs import Jobs
 from mcore.worker import GAVE_UP, GREW, LOCK, LOG, READY, RUNNER
 
@@ -32,6 +35,7 @@ class Keeper:
         self._root, self._runner = Path(root).expanduser().absolute(), runner
         self._jobs = Jobs(self._root)
         self._process: subprocess.Popen | None = None
+        self._giver, self._giving = Giver(), threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._thread.start()
@@ -47,6 +51,13 @@ class Keeper:
             return False
         with held(ready) as nobody:
             return not nobody
+
+    @contextmanager
+    def lent(self, visitor: str, token: str | None) -> Iterator[None]:
+        """What is put in the queue in here for the visitor is carried out with this token, which is forgotten when nothing of theirs is left."""
+        with self._giving:
+            self._giver.give(visitor, token)
+            yield
 
     def stop(self) -> None:
         """End the worker, and a running job as cancelled."""
@@ -75,6 +86,7 @@ class Keeper:
             while process.poll() is None and not self._stopping.wait(0.2):
                 if self._jobs.overdue(str(process.pid), OVERDUE):
                     process.kill()
+                self._forget()
         finally:
             process.terminate()
             try:
@@ -83,6 +95,11 @@ class Keeper:
                 process.kill()
         return process.wait()
 
+    def _forget(self) -> None:
+        if not self._giver.empty():
+            with self._giving:
+                self._giver.keep_only(self._jobs.askers())
+
     def _spawn(self) -> subprocess.Popen:
         path = self._root / LOG
         if path.exists() and path.stat().st_size > LOG_BYTES:
@@ -90,11 +107,14 @@ class Keeper:
         paths = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
         command = [sys.executable, "-m", "mcore.worker", "--store", str(self._root), "--warm"]
         with open(path, "ab") as sink:
-            return subprocess.Popen(
-                [*command, "--parent", str(os.getpid()), "--runner", self._runner],
-                stdin=subprocess.DEVNULL,
+            process = subprocess.Popen(
+                [*command, "--parent", str(os.getpid()), "--runner", self._runner, "--tokens"],
+                stdin=subprocess.PIPE,
                 stdout=sink,
                 stderr=sink,
                 start_new_session=True,  # Ctrl-C in the app's terminal is not meant for a running job
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             )
+        with self._giving:
+            self._giver.to(process.stdin)
+        return process

@@ -1,10 +1,11 @@
 """The worker process: takes jobs of one store, one at a time, and carries them out.
 
-    python -m mcore.worker --store DIR [--warm] [--parent PID] [--runner MODULE:FUNCTION]
+    python -m mcore.worker --store DIR [--warm] [--parent PID] [--runner MODULE:FUNCTION] [--tokens]
 
 One worker works per store: another one stands by and takes over when the first is gone. ``--warm``
 imports the engine before the first job comes. With ``--parent`` the worker leaves when that process
-has gone and the running job is done. ``--runner`` names a function like ``mcore.run.run``.
+has gone and the running job is done. ``--runner`` names a function like ``mcore.run.run``. With ``--tokens``
+it takes visitors' tokens from standard input (see ``handover``): a job is carried out with that of who asked for it.
 
 A job that does not stop soon after it was cancelled is ended with the whole process: the cores are
 free within two seconds, and the ``Keeper`` starts the next worker. Where the profile has a budget
@@ -26,9 +27,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcore import access
 from mcore.database import held
 from mcore.errors import Cancelled, McoreError
 from mcore.events import Event, Failed
+from mcore.handover import Taker
+from mcore.hub import Refused
 from mcore.jobs import Job, Jobs, State
 from mcore.plan import Part
 from mcore.profile import profile
@@ -43,6 +47,10 @@ GAVE_UP = 75  # the exit code after a job that did not stop
 GREW = 76  # the exit code of a worker that holds more memory than it may between two jobs
 GLANCE = 0.2  # seconds between two looks at the queue and at a cancellation
 GRACE = 1.2  # seconds that a cancelled job has to stop by itself
+LOST = (
+    "The token that was typed for this is not with the worker that took it: the app was started again, or another "
+    "copy of it works on this store. Type the token again and run it once more; if that does not help, close the other copy."
+)
 log = logging.getLogger("mcore.worker")
 
 
@@ -59,10 +67,17 @@ class Worker:
     """One process's life: wait for the store's worker lock, then take jobs until told to leave."""
 
     def __init__(
-        self, store: Store, runner: str = RUNNER, warm: bool = False, parent: int | None = None, memory: int | None = None
+        self,
+        store: Store,
+        runner: str = RUNNER,
+        warm: bool = False,
+        parent: int | None = None,
+        memory: int | None = None,
+        tokens: int | None = None,
     ):
         self.store, self.jobs, self._memory = store, Jobs(store.root), memory
         self._runner, self._warm, self._parent = runner, warm, parent
+        self._tokens = Taker(tokens)
         self._running: Running | None = None
         self._ending = threading.Lock()  # a job is ended once, by the main thread or by the watchdog
         self._told_to_leave: float | None = None
@@ -114,13 +129,17 @@ class Worker:
 
     def _outcome(self, job: Job, stop: threading.Event) -> tuple[State, str]:
         """The state in which the job ends, and the sentence that tells why."""
+        token = self._tokens.token(job.visitor)
         try:
-            for event in self._engine()(parse(job.experiment), self.store, stop.is_set, job.part):
-                if isinstance(event, Failed):  # ``finish`` emits it
-                    return "failed", event.sentence
-                self.jobs.emit(job.id, event)
-                if stop.is_set():
-                    raise Cancelled
+            with access.using(token):
+                for event in self._engine()(parse(job.experiment), self.store, stop.is_set, job.part):
+                    if isinstance(event, Failed):  # ``finish`` emits it
+                        return "failed", event.sentence
+                    self.jobs.emit(job.id, event)
+                    if stop.is_set():
+                        raise Cancelled
+        except Refused as error:
+            return "failed", LOST if token is None and self.jobs.keyed(job.id) else str(error)
         except Cancelled as error:
             return "cancelled", str(error)
         except McoreError as error:
@@ -149,6 +168,7 @@ class Worker:
             if heard and os.read(ear, 64) and self._told_to_leave is None:
                 self._told_to_leave = time.monotonic()
             try:
+                self._tokens.read()
                 self._glance()
             except Exception:
                 log.exception("The watchdog could not look at the queue.")  # it looks again
@@ -190,6 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--warm", action="store_true", help="import the engine before the first job comes")
     parser.add_argument("--parent", type=int, metavar="PID", help="leave when this process, our parent, has gone")
     parser.add_argument("--runner", default=RUNNER, metavar="MODULE:FUNCTION", help=f"default: {RUNNER}")
+    parser.add_argument("--tokens", action="store_true", help="take visitors' tokens from standard input")
     options = parser.parse_args(arguments)
     share_the_cores()
     try:
@@ -197,7 +218,8 @@ def main(arguments: list[str] | None = None) -> int:
         logging.basicConfig(
             filename=store.root / LOG, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
-        return Worker(store, options.runner, options.warm, options.parent, profile().memory).live()
+        tokens = sys.stdin.fileno() if options.tokens else None
+        return Worker(store, options.runner, options.warm, options.parent, profile().memory, tokens).live()
     except McoreError as error:
         print(error, file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ class NoKeeper:
 
     def warm(self) -> bool:
         return True
+
+    def lent(self, visitor: str, token: str | None) -> AbstractContextManager:
+        return nullcontext()
 
 
 @pytest.fixture

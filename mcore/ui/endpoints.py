@@ -11,7 +11,7 @@ from mcore.names import differences, endpoint_name, percent, plain, size
 from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
 from mcore.store import Entry
-from mcore.ui import addresses, draft, inputs, visitor
+from mcore.ui import addresses, draft, inputs, token, visitor
 from mcore.ui.engine import Standing, engine
 from mcore.ui.html import show, term, text
 from mcore.ui.limits import at_home
@@ -61,6 +61,7 @@ def _card(
             show(*pieces, f'<p class="mc-quiet mc-terms">{" · ".join(_facts(side, end, now, ends))}</p>')
         if field_of(wrong) == side:
             show(text(str(wrong), "error"))
+            token.offer(wrong, f"wrong-{side}")
 
 
 def _recipe_line(end: Endpoint) -> str:
@@ -107,6 +108,7 @@ def _form(side: str) -> None:
             placeholder="ORG/NAME",
             **draft.bound(f"in.{side}", (side,), "" if end == "hub:?" else str(end).removeprefix("hub:"), addresses.checkpoint),
         )
+        token.place(side)
     elif kind == "Folder":
         st.text_input(
             "Folder",

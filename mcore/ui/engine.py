@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from mcore import plan
+from mcore import access, hubcache, plan
 from mcore.distances import distance_key
 from mcore.errors import McoreError
 from mcore.jobs import Job, Jobs
@@ -44,6 +44,8 @@ def engine() -> Engine:
 
 @st.cache_resource(show_spinner=False)
 def _made() -> Engine:
+    if profile().hosted:
+        hubcache.claim()
     store = Store(limit_bytes=profile().store)
     return Engine(store, Jobs(store.root), Keeper(store.root))
 
@@ -69,10 +71,11 @@ class Standing:
         return self.job is not None and self.job.state in ("queued", "running")
 
 
+@visitor.asking()
 def standing(question: Experiment) -> Standing:
     """Raises ``QuestionError`` where the question cannot be answered. Computes nothing."""
     check(question, profile())  # before anything that the question names is looked for
-    resolved, here = _resolved(canonical(question), _stamp(question)), engine()
+    resolved, here = _resolved(canonical(question), _stamp(question), access.private_part()), engine()
     check_size(resolved, profile())
     keys = []
     for i in range(len(resolved.tasks)):
@@ -94,12 +97,12 @@ def standing(question: Experiment) -> Standing:
     )
 
 
+@visitor.asking()
 def result(now: Standing) -> dict:
     """The result as far as it is there; read once for each state that the store was in."""
     done = now.job.finished if now.job else None
-    return _collected(
-        canonical(now.question), _stamp(now.question), now.stored, now.measured, str(sorted(now.trained.items())), done
-    )
+    asked = (canonical(now.question), _stamp(now.question), access.private_part())
+    return _collected(*asked, now.stored, now.measured, str(sorted(now.trained.items())), done)
 
 
 def submit(now: Standing) -> None:
@@ -111,7 +114,9 @@ def enqueue(now: Standing, fingerprint: str, part: plan.Part) -> None:
     """Put a part of the answer in the queue as a job of this name."""
     try:
         check(now.question, profile())
-        engine().jobs.submit(as_written(now.question), fingerprint, visitor.name(), profile().queued, part)
+        name, token = visitor.name(), visitor.token()
+        with engine().keeper.lent(name, token):  # the worker has it before the job
+            engine().jobs.submit(as_written(now.question), fingerprint, name, profile().queued, part, keyed=token is not None)
     except McoreError as error:
         st.session_state[REFUSED] = str(error)
 
@@ -126,13 +131,14 @@ def may_cancel(job: Job) -> bool:
 
 
 @st.cache_resource(show_spinner=False, max_entries=64, ttl=600)
-def _resolved(question: str, stamp: str) -> Resolved:
+def _resolved(question: str, stamp: str, part: str | None) -> Resolved:
+    """Shared by the sessions that may read the same: ``part`` stands for the token that some of it may have been read with."""
     return resolve(parse(question))
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _collected(question: str, stamp: str, stored: int, measured: bool, trained: str, done: float | None) -> dict:
-    return collect(_resolved(question, stamp), engine().store)
+def _collected(question: str, stamp: str, part: str | None, stored: int, measured: bool, trained: str, done: float | None) -> dict:
+    return collect(_resolved(question, stamp, part), engine().store)
 
 
 def _stamp(question: Experiment) -> str:

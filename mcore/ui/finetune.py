@@ -10,7 +10,7 @@ from mcore import pairs, presets
 from mcore.errors import QuestionError
 from mcore.names import differences, endpoint_name
 from mcore.question import Experiment, Recipe, as_written
-from mcore.ui import address, draft, engine
+from mcore.ui import address, draft, engine, token
 from mcore.ui.endpoints import become_recipe, field_of, recipe_form
 from mcore.ui.engine import Standing
 from mcore.ui.html import rich, show, text
@@ -37,6 +37,7 @@ def finetune() -> None:
     _recipes(question, wrong)
     if wrong and not field_of(wrong):
         show(text(str(wrong), "error"))
+        token.offer(wrong, "wrong")
     if standing:
         watched(standing)
 
@@ -110,6 +111,7 @@ def _recipes(question: Experiment | None, wrong: QuestionError | None) -> None:
             _recipe(side, question)
             if field_of(wrong) == side:
                 show(text(str(wrong), "error"))
+                token.offer(wrong, f"wrong-{side}")
 
 
 def _recipe(side: str, question: Experiment | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mcore.errors import McoreError
+from mcore.ui import visitor
 from mcore.ui.html import show, text
 
 log = logging.getLogger(__name__)
@@ -14,9 +15,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Around what a page draws."""
+    """Around what a page draws, for its visitor."""
     try:
-        yield
+        with visitor.asking():
+            yield
     except McoreError as error:
         show(text(str(error), "error"))
     except Exception as error:  # the last line of defence of a page

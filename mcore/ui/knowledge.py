@@ -20,7 +20,7 @@ from mcore.names import differences, endpoint_name, t_text
 from mcore.plan import wanted
 from mcore.question import Experiment, parse
 from mcore.resolve import resolve
-from mcore.ui import address, draft, engine
+from mcore.ui import address, draft, engine, token
 from mcore.ui.answer import pause, shipped_mark
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
@@ -59,6 +59,7 @@ def knowledge() -> None:
         now = engine.standing(question)
     except QuestionError as wrong:
         show(text(str(wrong), "error"))
+        token.offer(wrong, "wrong")
         _to_compare("Put it right in Compare", question)
         _shipped("Until the question can be answered, here is what the first one's examples do.")
         return

@@ -8,7 +8,7 @@ import streamlit as st
 
 from mcore.errors import QuestionError
 from mcore.question import PROBES
-from mcore.ui import draft, inputs
+from mcore.ui import draft, inputs, token
 from mcore.ui.endpoints import field_of
 from mcore.ui.engine import Standing
 from mcore.ui.html import show, text
@@ -78,6 +78,7 @@ def strip(
             show(text(f"The link also asks for: {', '.join(map(str, others))}.", "quiet"))
         if wrong and not field_of(wrong) and wrong.field != "link":
             show(text(str(wrong), "error"))
+            token.offer(wrong, "wrong")
 
 
 def _more() -> None:
