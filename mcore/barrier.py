@@ -14,13 +14,14 @@ BLOCK = 4_000_000  # numbers in one block of resample counts: bounds the memory 
 
 
 def barriers(
-    t: Sequence[float], losses: np.ndarray, right: np.ndarray, resamples: int = 1000, seed: int = 0
+    t: Sequence[float], losses: np.ndarray, right: np.ndarray, resamples: int = 1000, seed: int = 0, weights: np.ndarray | None = None
 ) -> dict[str, dict[str, float]] | None:
     """``loss_chord``, ``loss_mean`` and ``accuracy_chord``, each ``{"value", "low", "high", "t"}``.
 
     ``losses`` (nats) and ``right`` (bool) are ``[points, examples]``, a row for each t. ``low`` and
     ``high`` hold 95 % of the bootstrap over examples; a resample takes the same examples at every t,
-    because the points share them, and looks for its own maximum. A maximum leans upwards under
+    because the points share them, and looks for its own maximum. ``weights`` ``[examples]`` make every mean a
+    weighted one (tokens of a text); examples that weigh nothing are left out. A maximum leans upwards under
     resampling; where that would leave the value outside its interval, the interval is widened to it.
     ``t`` is where the maximum stands. None unless both ends, one point between them and only
     finite losses are there: less than that says nothing about a barrier.
@@ -29,8 +30,11 @@ def barriers(
     losses, hits = np.asarray(losses, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if not (0.0 in where and 1.0 in where and len(where) > 2 and losses.size and np.isfinite(losses).all()):
         return None
-    mean_loss, mean_right = losses.mean(axis=1), hits.mean(axis=1)
-    resampled = _resampled_means(np.concatenate([losses, hits]), resamples, seed)
+    series = np.concatenate([losses, hits])
+    if weights is not None:
+        series, weights = series[:, weights > 0], weights[weights > 0]
+    mean_loss, mean_right = np.split(series.mean(axis=1) if weights is None else series @ weights / weights.sum(), 2)
+    resampled = _resampled_means(series, weights, resamples, seed)
     points = len(where)
     told = {}
     for name, rise, mean, means in (
@@ -73,8 +77,8 @@ def _ends(t: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tuple(values[..., np.flatnonzero(t == end)[:1]] for end in (0, 1))
 
 
-def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Means over examples drawn with replacement: ``[series, examples]`` → ``[resamples, series]``."""
+def _resampled_means(values: np.ndarray, weights: np.ndarray | None, resamples: int, seed: int) -> np.ndarray:
+    """(Weighted) means over examples drawn with replacement: ``[series, examples]`` → ``[resamples, series]``."""
     examples = values.shape[1]
     random = np.random.default_rng(seed)
     block = max(1, min(resamples, BLOCK // examples))
@@ -86,5 +90,8 @@ def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarra
                 for _ in range(min(block, resamples - start))
             ]
         )
-        means[start : start + len(counts)] = counts @ values.T
-    return means / examples
+        if weights is None:
+            means[start : start + len(counts)] = counts @ values.T / examples
+        else:
+            means[start : start + len(counts)] = counts @ (values * weights).T / (counts @ weights)[:, None]
+    return means

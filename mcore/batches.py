@@ -81,9 +81,9 @@ def encode(tokenizer, texts: Sequence[Text], max_length: int) -> list[dict[str, 
 def cut(rows: Sequence[Mapping[str, list[int]]], pad: int | None, tokens: int = TOKENS) -> Batches:
     """Encoded rows, longest first, in batches of at most ``tokens`` tokens (a longer row has a batch to itself).
 
-    With ``pad`` None only rows of one length share a batch.
+    A row's length is that of its longest part: it may have ``decoder_input_ids`` beside its ``input_ids``. With ``pad`` None only rows of one length share a batch.
     """
-    lengths = [len(row["input_ids"]) for row in rows]
+    lengths = [max(map(len, row.values())) for row in rows]
     batches, group, real = [], [], 0
     for row in sorted(range(len(rows)), key=lambda row: -lengths[row]):
         if group:
@@ -100,12 +100,13 @@ def cut(rows: Sequence[Mapping[str, list[int]]], pad: int | None, tokens: int = 
 
 
 def _batch(rows: Sequence[Mapping[str, list[int]]], group: Sequence[int], pad: int | None) -> Batch:
-    width = len(rows[group[0]]["input_ids"])
     inputs = {}
     for name in rows[group[0]]:
-        fill = pad if name == "input_ids" else 0
+        fill = pad if name.endswith("input_ids") else 0
+        width = max(len(rows[row][name]) for row in group)
         inputs[name] = torch.tensor([rows[row][name] + [fill] * (width - len(rows[row][name])) for row in group])
     lengths = torch.tensor([len(rows[row]["input_ids"]) for row in group])
+    width = inputs["input_ids"].shape[1]
     if (lengths < width).any():
         inputs["attention_mask"] = (torch.arange(width) < lengths[:, None]).long()
     return Batch(tuple(group), inputs)

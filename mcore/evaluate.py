@@ -90,7 +90,7 @@ def logits(
         return model(**{name: value.to(where) for name, value in inputs.items() if name in known}, **fixed).logits.float()
 
     with (
-        torch.inference_mode(), _precision(model, where), _unpadded(model, batches),
+        torch.inference_mode(), autocast(model, where), _unpadded(model, batches),
         trimmed(model, [batch.inputs for batch in batches], answer),
     ):  # fmt: skip
         for batch in batches:
@@ -119,7 +119,7 @@ def _own_linear(model: torch.nn.Module) -> list[torch.nn.Module]:
     return [layer for layer in linear if not any(id(parameter) in others for parameter in layer.parameters())]
 
 
-def _precision(model: torch.nn.Module, where: torch.device):
+def autocast(model: torch.nn.Module, where: torch.device):
     """Autocast where linear layers are kept in bfloat16, else nothing."""
     if any(layer.weight.dtype is torch.bfloat16 for layer in _own_linear(model)):
         return torch.autocast(where.type, torch.bfloat16)

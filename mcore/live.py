@@ -16,18 +16,36 @@ from dataclasses import dataclass
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from mcore.blend import Place, WeightSet, blend
+from mcore.bounds import check_built
 from mcore.checkpoints import Checkpoint
 from mcore.errors import McoreError, QuestionError
 from mcore.labels import Order
 from mcore.question import fingerprint
+from mcore.reading import LANGUAGE, Kind
 from mcore.store import Store
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
+
+OPENERS: dict[Kind, type] = {
+    "classifier": AutoModelForSequenceClassification, "causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM,
+    "seq2seq": AutoModelForSeq2SeqLM, "body": AutoModel,
+}  # fmt: skip
+TOLD: dict[Kind, str] = {"classifier": "a sequence classifier", "causal": "a causal language model", "masked": "a masked language model",
+                         "seq2seq": "a text-to-text model", "body": "a model"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,8 @@ class Live:
     """One model and the two sets of weights that its tensors are blended from.
 
     ``tensors``: live name -> parameter or floating buffer, tied ones once. ``output_layer``: the names
-    whose rows are the labels. ``only``: live name -> the side that alone has it (a pooler beside a base).
+    whose rows are the labels, none but in a classifier. ``only``: live name -> the side that alone has it (a pooler
+    beside a base). What neither has (the pooler of two bases) is left out: nothing that is read depends on it.
     """
 
     model: PreTrainedModel
@@ -71,37 +90,47 @@ class Live:
         blend(layer, [self.weights["a"], b], given)
 
 
-def open_live(a: Checkpoint, b: Checkpoint, owner: str, store: Store) -> Live:
+def open_live(a: Checkpoint, b: Checkpoint, owner: str, store: Store, kind: Kind = "classifier") -> Live:
     """One live model for the path from ``a`` to ``b``; ``owner`` names the side whose head it is built with.
 
     Raises ``QuestionError`` that names the tensors where the two cannot be joined.
     """
-    model, _ = load(b if owner == "b" else a, owner)
+    if kind in LANGUAGE:
+        _check_tied(a, b)
+    model, _ = load(b if owner == "b" else a, owner, kind)
     tensors = tensors_of(model)
     for tensor in tensors.values():  # every one is written before it is read; as loaded they hold on to the file's pages
         tensor.data = torch.empty_like(tensor)
-    layer = output_layer(model)
+    layer = output_layer(model) if kind == "classifier" else frozenset()
     sides = {"a": a, "b": b}
-    weights = {side: weights_of(checkpoint, model, store, side) for side, checkpoint in sides.items()}
+    weights = {side: weights_of(checkpoint, model, store, side, kind) for side, checkpoint in sides.items()}
     absent = {side: {name for name in tensors if name not in weights[side].names} for side in sides}
-    if neither := sorted(absent["a"] & absent["b"]):
+    neither = sorted(absent["a"] & absent["b"])
+    if kind == "body":
+        for name in neither:
+            tensors.pop(name).data.zero_()
+    elif neither:
         raise QuestionError("b", f"neither A nor B has the weights {', '.join(neither[:3])}", "tune one of them on the task first")
-    only = {name: "b" if name in absent["a"] else "a" for name in (absent["a"] | absent["b"]) - layer}
+    only = {name: "b" if name in absent["a"] else "a" for name in (absent["a"] ^ absent["b"]) - layer}
     return Live(model, tokenizer_of(a), tensors, layer, weights, only)
 
 
-def load(checkpoint: Checkpoint, field: str) -> tuple[PreTrainedModel, set[str]]:
+def load(checkpoint: Checkpoint, field: str, kind: Kind = "classifier") -> tuple[PreTrainedModel, set[str]]:
     """The checkpoint as transformers alone loads it, in float32 and for evaluation, and the names it has no weights for."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model, told = AutoModelForSequenceClassification.from_pretrained(
+            config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
+            check_built(checkpoint, config, OPENERS[kind], field)
+            model, told = OPENERS[kind].from_pretrained(
                 checkpoint.folder, dtype=torch.float32, use_safetensors=True, local_files_only=True,
                 trust_remote_code=False, output_loading_info=True,
             )  # fmt: skip
-    except (ValueError, KeyError, OSError, RuntimeError, AttributeError, TypeError) as error:
+    except QuestionError:
+        raise
+    except Exception as error:  # whatever a stranger's configuration leads to
         raise QuestionError(
-            field, f"transformers cannot open it as a sequence classifier ({_first_line(error)})", "choose another checkpoint"
+            field, f"transformers cannot open it as {TOLD[kind]} ({_first_line(error)})", "choose another checkpoint"
         ) from None
     return model.eval(), set(told["missing_keys"])
 
@@ -110,7 +139,7 @@ def tokenizer_of(checkpoint: Checkpoint):
     """The checkpoint's tokenizer as transformers alone opens it."""
     try:
         return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, KeyError, OSError, RuntimeError, AttributeError, TypeError) as error:
+    except Exception as error:  # whatever a stranger's files lead to
         raise McoreError(f"The tokenizer in {checkpoint.folder} cannot be opened ({_first_line(error)}).") from None
 
 
@@ -148,16 +177,16 @@ def output_layer(model: PreTrainedModel) -> frozenset[str]:
     return frozenset(name for name, tensor in model.state_dict().items() if larger[name].shape != tensor.shape)
 
 
-def weights_of(checkpoint: Checkpoint, model: PreTrainedModel, store: Store, field: str) -> WeightSet:
+def weights_of(checkpoint: Checkpoint, model: PreTrainedModel, store: Store, field: str, kind: Kind = "classifier") -> WeightSet:
     """Where the tensors of ``model`` stand in the checkpoint's files; names that it lacks are left out."""
-    tensors, layer = tensors_of(model), output_layer(model)
+    tensors, layer = tensors_of(model), output_layer(model) if kind == "classifier" else frozenset()
     places = _places(checkpoint, tensors, model)
     absent = [name for name in tensors if name not in places]
     if absent:
-        loaded, lacking = load(checkpoint, field)
-        _check_whole(checkpoint, model, lacking, field)
+        loaded, lacking = load(checkpoint, field, kind)
+        _check_whole(checkpoint, model, lacking, field, kind)
         if set(absent) - lacking:
-            return _rewritten(checkpoint, loaded, lacking, store)
+            return _rewritten(checkpoint, loaded, lacking, store, kind)
     for name, place in places.items():
         shape = checkpoint.tensors[place.name].shape
         if name not in layer and shape != tuple(tensors[name].shape):
@@ -182,10 +211,13 @@ def new_model(base: Checkpoint, labels: Sequence[str], seed: int, store: Store, 
         config = AutoConfig.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
+        check_built(base, config, AutoModelForSequenceClassification, f"{field}.base")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
+    except QuestionError:
+        raise
+    except Exception as error:  # whatever a stranger's configuration leads to
         raise QuestionError(f"{field}.base", f"transformers has no sequence classifier for it ({_first_line(error)})", "choose another base") from None
     check_finite(base, f"{field}.base")
     tensors = tensors_of(model)
@@ -215,22 +247,30 @@ def _places(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], model: Pre
     return found
 
 
-def _check_whole(checkpoint: Checkpoint, model: PreTrainedModel, lacking: set[str], field: str) -> None:
-    """A tuned model lacks nothing; a base may lack its head and whole parts of its body (a pooler), no piece of one."""
+def _check_tied(a: Checkpoint, b: Checkpoint) -> None:
+    """Raise a ``QuestionError`` where one has an output layer of its own and the other that of its embeddings."""
+    configs = [AutoConfig.from_pretrained(one.folder, local_files_only=True, trust_remote_code=False) for one in (a, b)]
+    if len({getattr(config.get_text_config(), "tie_word_embeddings", None) for config in configs}) > 1:
+        raise QuestionError("b", "the output layer is tied to the embeddings in one of A and B, and not in the other", "choose two of one kind")
+
+
+def _check_whole(checkpoint: Checkpoint, model: PreTrainedModel, lacking: set[str], field: str, kind: Kind) -> None:
+    """A model with its head lacks nothing; a base may lack its head and whole parts of its body (a pooler), no piece of one."""
     head, prefix = head_of(model), f"{model.base_model_prefix}."
 
     def part(name: str) -> str:
         return name.removeprefix(prefix).partition(".")[0]
 
     there = {part(name) for name in tensors_of(model) if name not in lacking | head}
-    torn = sorted(n for n in lacking if checkpoint.labels is not None or (n not in head and part(n) in there))
+    whole = checkpoint.labels is not None or kind in LANGUAGE
+    torn = sorted(n for n in lacking if whole or (n not in head and part(n) in there))
     if torn:
         raise QuestionError(field, f"the tensor {torn[0]} is missing", "use a checkpoint that was saved whole")
 
 
-def _rewritten(checkpoint: Checkpoint, loaded: PreTrainedModel, lacking: set[str], store: Store) -> WeightSet:
+def _rewritten(checkpoint: Checkpoint, loaded: PreTrainedModel, lacking: set[str], store: Store, kind: Kind) -> WeightSet:
     """The checkpoint in the live model's names, as transformers loaded it; kept in the store under its digest."""
-    key = fingerprint({"rewritten": checkpoint.digest})
+    key = fingerprint({"rewritten": checkpoint.digest} | ({} if kind == "classifier" else {"kind": kind}))
     folder = store.folder(key)
     if folder is None:
         tensors = {n: t.detach().contiguous() for n, t in tensors_of(loaded).items() if n not in lacking}

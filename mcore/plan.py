@@ -68,6 +68,7 @@ def key(resolved: Resolved, point: Point, orders: Orders) -> str:
         "tokenizer": resolved.a.looked_at.tokenizer,
         "precision": resolved.experiment.precision,
         "version": EVALUATION_VERSION,
+        **({} if resolved.kind == "classifier" else {"kind": resolved.kind}),
     })  # fmt: skip
 
 
@@ -83,11 +84,15 @@ def orders(resolved: Resolved, task: int, store: Store) -> Orders | None:
 
 
 def heads(resolved: Resolved, task: int) -> list[Endpoint]:
-    """The endpoints whose output layers a task is read with."""
+    """The endpoints whose output layers a task is read with, row by label; none where it is not read with a head."""
+    if resolved.tasks[task].read != "head":
+        return []
     return [end for end in (resolved.a, resolved.b) if resolved.heads[task] in ("both", end.side)]
 
 
 def order_by_names(resolved: Resolved, end: Endpoint, task: ResolvedTask) -> Order | None:
+    if task.rows.kind == "scores":
+        return Order((0,), "names")
     told = getattr(resolved.experiment.labels, end.side) is not None
     return by_names(end.labels, task.rows.names, "person" if told else "names")
 
@@ -120,7 +125,7 @@ def _stored_order(end: Endpoint, task: ResolvedTask, store: Store) -> Order | No
 
 
 def pack(logits) -> bytes:
-    """Responses as they are stored: logits [examples, classes] in the task's label order."""
+    """Responses as they are stored, [examples, …]: logits in the task's label order, or what ``measures`` says of others."""
     return save({"logits": logits})
 
 

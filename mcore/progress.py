@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mcore import plan, probes
+from mcore import plan
 from mcore.events import PointReady, Training
+from mcore.measures import measured
 from mcore.plan import Part, Point
 from mcore.resolve import Endpoint, Resolved
 from mcore.store import Store
@@ -54,15 +55,15 @@ class Progress:
                 yield self.ready(point, plan.unpack(found[key]))
 
     def ready(self, point: Point, scores: np.ndarray) -> PointReady:
-        """Tell of a point; scores: [examples, classes]."""
+        """Tell of a point; scores: its responses."""
         self._told.add(point)
-        labels = self.resolved.tasks[point.task].rows.labels
+        found = measured(self.resolved.tasks[point.task], scores)
         left = (len(self.points) - len(self._told)) * float(np.mean(self.seconds)) if self.seconds else None
         return PointReady(
             task=point.task,
             t=point.t,
-            loss=float(probes.cross_entropy(scores, labels).mean()),
-            accuracy=float(probes.accuracy(scores, labels)),
+            loss=found.loss,
+            accuracy=found.accuracy,
             done=len(self._told),
             points=len(self.points),
             seconds_left=left,

@@ -12,6 +12,7 @@ from string import Formatter
 from mcore.columns import Columns
 from mcore.errors import QuestionError
 
+MASK = "{mask}"  # stays in a prompt: where a masked language model answers; no column is meant by it
 MOST_CHARACTERS = 200_000  # of one prompt: far more than any model reads
 
 
@@ -25,7 +26,7 @@ def parts(template: str, field: str) -> list[tuple[str, str | None]]:
         if column == "" or form or conversion:
             shown = f"{{{column or ''}{'!' + conversion if conversion else ''}{':' + form if form else ''}}}"
             raise QuestionError(field, f"{shown[:60]!r} is no column", "write the name of a column between braces, and nothing else")
-    return [(words, column) for words, column, _, _ in pieces]
+    return [(words + MASK, None) if column == MASK[1:-1] else (words, column) for words, column, _, _ in pieces]
 
 
 def columns_in(templates: Iterable[str], field: str) -> tuple[str, ...]:

@@ -7,14 +7,15 @@ about a copied folder is the same question. No torch here, so that a page can re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mcore import tasks
+from mcore import reading, tasks
 from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
 from mcore.joinable import check_joinable
 from mcore.labels import may_fit
 from mcore.question import Experiment, Recipe, Task, fingerprint
+from mcore.reading import Kind, Read
 from mcore.sources import look
 from mcore.tasks import Rows
 
@@ -26,15 +27,17 @@ VALIDATION_ROWS = 512  # that a recipe is watched on
 
 @dataclass(frozen=True)
 class ResolvedTask:
-    """A task with its rows; ``max_length`` in tokens, as it is used."""
+    """A task with its rows; ``max_length`` in tokens, as it is used; ``read``: what is asked of the model (``mcore.reading``)."""
 
     task: Task
     rows: Rows
     max_length: int
+    read: Read = "head"
 
     @property
     def identity(self) -> dict:
-        return {"rows": self.rows.digest, "max_length": self.max_length}
+        told = {"rows": self.rows.digest, "max_length": self.max_length}
+        return told if self.read == "head" else told | {"read": self.read, "normalised": bool(self.task.normalised)}
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ class Endpoint:
         return self.source.base if isinstance(self.source, ResolvedRecipe) else self.source
 
     @property
+    def heads(self) -> frozenset[Kind]:
+        return frozenset({"classifier"}) if self.labels is not None else reading.language_heads(self.looked_at.config)
+
+    @property
     def fingerprint(self) -> str:
         """Stands for the weights."""
         return self.source.fingerprint if isinstance(self.source, ResolvedRecipe) else self.source.digest
@@ -91,6 +98,7 @@ class Resolved:
     heads: list[str]  # per task: "both", "a" or "b" gives the output layer
     fingerprint: str
     notices: list[str]
+    kind: Kind = "classifier"  # of the live model
 
     def endpoint(self, side: str) -> Endpoint:
         return self.a if side == "a" else self.b
@@ -100,10 +108,9 @@ def resolve(experiment: Experiment) -> Resolved:
     """Raises ``QuestionError`` where the question cannot be answered."""
     a, b = _endpoint("a", experiment), _endpoint("b", experiment)
     check_joinable(a.looked_at, b.looked_at)
-    resolved_tasks = [
-        _task(task, f"tasks.{i}", "evaluate", a.looked_at) for i, task in enumerate(experiment.tasks)
-    ]
-    heads = [_head(task, f"tasks.{i}", a, b) for i, task in enumerate(resolved_tasks)]
+    kind = reading.kind_of(a.heads, b.heads)
+    resolved_tasks = [_read(_task(task, f"tasks.{i}", "evaluate", a.looked_at), f"tasks.{i}", kind, a, b) for i, task in enumerate(experiment.tasks)]
+    heads = [_head(task, f"tasks.{i}", a, b) if task.read == "head" else "both" for i, task in enumerate(resolved_tasks)]
     written = experiment.model_dump(mode="json")
     written |= {"a": _written(a), "b": _written(b), "tasks": [t.task.model_dump(mode="json") for t in resolved_tasks]}
     return Resolved(
@@ -118,6 +125,7 @@ def resolve(experiment: Experiment) -> Resolved:
             "precision": experiment.precision, "labels": written["labels"], "version": EVALUATION_VERSION,
         }),
         notices=_notices(a, b, resolved_tasks),
+        kind=kind,
     )  # fmt: skip
 
 
@@ -125,6 +133,8 @@ def resolve_recipe(recipe: Recipe, field: str = "recipe") -> ResolvedRecipe:
     """Raises ``QuestionError`` below ``field``."""
     base = look(recipe.base, f"{field}.base")
     training = _task(recipe.task, f"{field}.task", "train", base)
+    if training.rows.kind != "classes":
+        raise QuestionError(f"{field}.task.label", "a recipe trains a classifier, and these rows have no classes", "name a column with a few classes")
     rows = tasks.part(training.rows, recipe.rows, f"{field}.rows")
     absent = sorted(set(range(len(rows.names))) - set(rows.labels.tolist()))
     if absent:
@@ -185,18 +195,36 @@ def _validation(training: ResolvedTask, field: str) -> ResolvedTask | None:
     return ResolvedTask(named_task, rows, training.max_length)
 
 
+def _read(task: ResolvedTask, field: str, kind: Kind, a: Endpoint, b: Endpoint) -> ResolvedTask:
+    """The task with how it is read, which is written into the question unless it is by a head."""
+    read = reading.read_of(task.task, task.rows, kind, (a.heads, b.heads), field)
+    named_task = task.task if read == "head" else task.task.model_copy(update={"read": read})
+    return replace(task, task=named_task, read=read)
+
+
+def _fits(end: Endpoint, rows: Rows) -> bool:
+    """Whether the endpoint's head can be meant for these rows; a score is read from a head with one output."""
+    if rows.kind == "classes":
+        return may_fit(end.labels, rows.names)
+    return rows.kind == "scores" and end.labels is not None and len(end.labels) == 1
+
+
 def _head(task: ResolvedTask, field: str, a: Endpoint, b: Endpoint) -> str:
     """Which endpoints have an output layer for this task."""
-    sides = [end.side for end in (a, b) if may_fit(end.labels, task.rows.names)]
+    sides = [end.side for end in (a, b) if _fits(end, task.rows)]
     if not sides:
         told = "; ".join(f"{end.side.upper()} has {_labels_told(end.labels)}" for end in (a, b))
         raise QuestionError(
-            f"{field}.task", f"neither endpoint has a head for the labels {', '.join(task.rows.names[:6])} ({told})",
-            "tune one of them on this task, choose another task, or name the outputs in labels",
+            f"{field}.task", f"neither endpoint has a head for {_wanted_told(task.rows)} ({told})",
+            "tune one of them on this task, choose another task, name the outputs in labels, or read a fitted head",
         )  # fmt: skip
     if len(sides) == 2 and len(a.labels) != len(b.labels):
         raise QuestionError("b", f"its head has {len(b.labels)} outputs and that of A {len(a.labels)}", "choose two checkpoints with as many labels")
     return "both" if len(sides) == 2 else sides[0]
+
+
+def _wanted_told(rows: Rows) -> str:
+    return {"classes": f"the labels {', '.join(rows.names[:6])}", "scores": "scores, which has one output", "texts": "rows without labels"}[rows.kind]
 
 
 def _labels_told(labels: tuple[str, ...] | None) -> str:
@@ -208,7 +236,7 @@ def _written(end: Endpoint) -> str | dict:
 
 
 def _notices(a: Endpoint, b: Endpoint, resolved_tasks: list[ResolvedTask]) -> list[str]:
-    notices = []
+    notices = list(dict.fromkeys(notice for end in (a, b) for notice in end.looked_at.notices))
     for end in (a, b):
         if not end.recipe:
             continue

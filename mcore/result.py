@@ -9,13 +9,14 @@ import json
 
 import numpy as np
 
-from mcore import plan, probes
+from mcore import measures, plan, probes
 from mcore.barrier import barriers
 from mcore.cartography import Cartography
 from mcore.distances import distance_key
 from mcore.knowledge import knowledge
+from mcore.measures import Measured, measured
 from mcore.plan import Point
-from mcore.resolve import Endpoint, Resolved
+from mcore.resolve import Endpoint, Resolved, ResolvedTask
 from mcore.store import Store
 from mcore.tasks import constant_baseline
 
@@ -57,33 +58,36 @@ def _task(resolved: Resolved, number: int, store: Store) -> dict:
     stored = store.get_many(keys.values())
     scores = {t: plan.unpack(stored[key]) for t, key in keys.items() if key in stored}
     asked = [t for t in resolved.experiment.ts() if t in scores]
-    labels, names = task.rows.labels, task.rows.names
-    losses = {t: probes.cross_entropy(scores[t], labels) for t in scores}
-    right = {t: scores[t].argmax(axis=1) == labels for t in scores}
+    found = {t: measured(task, one) for t, one in scores.items()}
+    classes, names = task.rows.kind == "classes", task.rows.names
     told = {
         "task": task.task.model_dump(mode="json"),
         "rows": task.rows.ids.tolist(),
         "labels": list(names),
-        "constant_baseline": constant_baseline(task.rows),
+        "constant_baseline": constant_baseline(task.rows) if measures.by_label(task) else None,
+        "measure": measures.named(task),
         "head": resolved.heads[number],
-        "label_order": {side: order.as_json(names) for side, order in (orders or {}).items()},
+        "label_order": {side: order.as_json(names) for side, order in (orders or {}).items() if classes},
         "t": asked,
-        "loss": [float(losses[t].mean()) for t in asked],
-        "accuracy": [float(right[t].mean()) for t in asked],
-        "barrier": _barrier(losses, right),
+        "loss": [found[t].loss for t in asked],
+        "accuracy": [found[t].accuracy for t in asked],
+        "barrier": _barrier(found),
     }
-    return told | _probes(resolved, scores, labels, asked) | _knowledge(resolved, number, asked, right, store)
+    return told | _probes(resolved, task, scores, asked) | _knowledge(resolved, number, asked, found, store)
 
 
-def _barrier(losses: dict[float, np.ndarray], right: dict[float, np.ndarray]) -> dict | None:
-    ts = sorted(losses)
+def _barrier(found: dict[float, Measured]) -> dict | None:
+    ts = sorted(found)
     if len(ts) < 3 or ts[0] != 0.0 or ts[-1] != 1.0:
         return None
-    return barriers(ts, np.stack([losses[t] for t in ts]), np.stack([right[t] for t in ts]))
+    return barriers(ts, np.stack([found[t].losses for t in ts]), np.stack([found[t].right for t in ts]), weights=found[0.0].weights)
 
 
-def _probes(resolved: Resolved, scores: dict[float, np.ndarray], labels: np.ndarray, asked: list[float]) -> dict:
-    chosen, told = set(resolved.experiment.probes), {}
+def _probes(resolved: Resolved, task: ResolvedTask, scores: dict[float, np.ndarray], asked: list[float]) -> dict:
+    """What the probes say of labels. Tokens and scores have none; the ensemble of two scores is their mean."""
+    chosen, told, labels = set(resolved.experiment.probes), {}, task.rows.labels
+    if not measures.by_label(task):
+        chosen &= {"ensemble"} if task.rows.kind == "scores" else set()
     if "macro_f1" in chosen:
         told["macro_f1"] = [probes.macro_f1(scores[t], labels) for t in asked]
     if "calibration" in chosen:
@@ -94,16 +98,16 @@ def _probes(resolved: Resolved, scores: dict[float, np.ndarray], labels: np.ndar
             told[f"agreement_{side}"] = [probes.agreement(scores[t], scores[end]) for t in asked]
     if "ensemble" in chosen and {0.0, 1.0} <= scores.keys():
         mixed = [probes.ensemble(scores[0.0], scores[1.0], t) for t in asked]
-        told["ensemble_loss"] = [float(probes.cross_entropy(mix, labels).mean()) for mix in mixed]
-        told["ensemble_accuracy"] = [probes.accuracy(mix, labels) for mix in mixed]
+        told["ensemble_loss"] = [measured(task, mix).loss for mix in mixed]
+        told["ensemble_accuracy"] = [measured(task, mix).accuracy for mix in mixed]
     return told
 
 
-def _knowledge(resolved: Resolved, number: int, asked: list[float], right: dict[float, np.ndarray], store: Store) -> dict:
-    if "knowledge" not in resolved.experiment.probes or not asked:
-        return {}
+def _knowledge(resolved: Resolved, number: int, asked: list[float], found: dict[float, Measured], store: Store) -> dict:
     task = resolved.tasks[number]
-    grid = np.stack([right[t] for t in asked])
+    if "knowledge" not in resolved.experiment.probes or not asked or task.read == "tokens":  # a text's tokens are right in part
+        return {}
+    grid = np.stack([found[t].right for t in asked])
     return {"knowledge": knowledge(asked, grid, task.rows.ids.tolist(), _cartography(resolved, number, store))}
 
 

@@ -11,27 +11,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import numpy as np
-
-from mcore import plan
-from mcore.batches import Batches, make_batches
+from mcore import plan, responses
 from mcore.blend import distance
 from mcore.checkpoints import Checkpoint, look_at
 from mcore.distances import base_key, distance_key, summed
 from mcore.errors import Cancelled, McoreError
-from mcore.evaluate import check_precision, logits, prepare
+from mcore.evaluate import check_precision, prepare
 from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
 from mcore.finetune import finetune
 from mcore.joinable import check_joinable
-from mcore.labels import by_data
-from mcore.live import Live, check_finite, open_live, orders_joined, weights_of
-from mcore.paths import coefficients
+from mcore.live import Live, check_finite, open_live, weights_of
 from mcore.plan import Orders, Part, Point
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written, canonical
 from mcore.remote import at_hand, fetch
 from mcore.resolve import Endpoint, Resolved, resolve
+from mcore.responses import Inputs
 from mcore.store import Store
 
 Stop = Callable[[], bool]
@@ -57,14 +53,14 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
         for end in (resolved.a, resolved.b):  # before anything is trained
             yield from fetch(end.looked_at, end.side, stop)
             if end.recipe is None:
-                check_finite(at_hand(end.source, end.side), end.side)
-        check_joinable(*(at_hand(end.looked_at, end.side) for end in (resolved.a, resolved.b)))
+                check_finite(at_hand(end.source, end.side, store), end.side)
+        check_joinable(*(at_hand(end.looked_at, end.side, store) for end in (resolved.a, resolved.b)))
         checkpoints = {}
         for end in (resolved.a, resolved.b):
             yield from _trained(end, progress, store, stop)
             checkpoints[end.side] = _opened(end, store)
         yield Working("reading the weights")
-        live = open_live(checkpoints["a"], checkpoints["b"], "b" if resolved.heads[0] == "b" else "a", store)
+        live = open_live(checkpoints["a"], checkpoints["b"], "b" if resolved.heads[0] == "b" else "a", store, resolved.kind)
         if points:
             yield from _evaluated(live, progress, store, stop)
         yield Working("measuring how far apart the weights are")
@@ -89,7 +85,7 @@ def _trained(end: Endpoint, progress: Progress, store: Store, stop: Stop) -> Ite
 
 def _opened(end: Endpoint, store: Store) -> Checkpoint:
     if end.recipe is None:
-        return at_hand(end.source, end.side)
+        return at_hand(end.source, end.side, store)
     folder = store.folder(end.fingerprint)
     if folder is None:
         raise McoreError(f"The model of {end.side.upper()} is no longer in the store; make the store's limit larger and run it again.")
@@ -100,12 +96,11 @@ def _evaluated(live: Live, progress: Progress, store: Store, stop: Stop) -> Iter
     """Compute every point that is missing."""
     resolved = progress.resolved
     prepare(live.model, resolved.experiment.precision)
-    pad = live.model.config.get_text_config().pad_token_id
-    batches = [make_batches(live.tokenizer, task.rows.texts, task.max_length, pad) for task in resolved.tasks]
+    inputs = [responses.prepared(live, resolved, task) for task in range(len(resolved.tasks))]
     for task in range(len(resolved.tasks)):
         if progress.orders(task) is None:
             yield Working("asking the data what each output means")
-            _find_orders(live, resolved, task, batches[task], store, stop)
+            responses.find_orders(live, resolved, task, inputs[task], store, stop)
     yield from progress.announce()
     pending = progress.pending()
     while pending:
@@ -118,49 +113,19 @@ def _evaluated(live: Live, progress: Progress, store: Store, stop: Stop) -> Iter
                 if not mine:
                     elsewhere.append(point)
                 elif not store.has([key]):
-                    yield _computed(live, progress, point, batches[point.task], store, stop)
+                    yield _computed(live, progress, point, inputs[point.task], store, stop)
         yield from progress.announce()
         pending = elsewhere and progress.pending()
         if pending:
             time.sleep(0.2)  # another process is computing the rest
 
 
-def _computed(live: Live, progress: Progress, point: Point, batches: Batches, store: Store, stop: Stop) -> PointReady:
+def _computed(live: Live, progress: Progress, point: Point, inputs: Inputs, store: Store, stop: Stop) -> PointReady:
     began = time.monotonic()
-    scores = _responses(live, progress, point, batches, stop)
+    scores = responses.at(live, progress.resolved, point, progress.orders(point.task), inputs, stop)
     store.put(progress.key(point), plan.pack(scores), "responses", {"t": point.t})
     progress.seconds.append(time.monotonic() - began)
     return progress.ready(point, scores)
-
-
-def _responses(live: Live, progress: Progress, point: Point, batches: Batches, stop: Stop) -> np.ndarray:
-    """Logits [examples, classes] in the task's label order at a point of the path."""
-    resolved, orders = progress.resolved, progress.orders(point.task)
-    head, at = resolved.heads[point.task], coefficients(resolved.experiment.path, point.t)
-    live.place_body(at)
-    live.place_head(at, head, _rows_of_b(orders, head, live))
-    columns = orders["b" if head == "b" else "a"].columns
-    scores = logits(live.model, batches, stop)[:, list(columns)]
-    if not np.isfinite(scores).all():
-        raise McoreError(f"The model's outputs at t = {point.t:.2f} are no numbers; try precision float32 or another endpoint.")
-    return np.ascontiguousarray(scores)
-
-
-def _rows_of_b(orders: Orders, head: str, live: Live) -> list[int] | None:
-    """Where both heads are blended: how the rows of B's must be ordered to mean the labels of A's."""
-    return orders_joined(orders["a"], orders["b"], live.model.config.num_labels) if head == "both" else None
-
-
-def _find_orders(live: Live, resolved: Resolved, task: int, batches: Batches, store: Store, stop: Stop) -> None:
-    """Ask the data for the label orders that names do not tell."""
-    rows = resolved.tasks[task].rows
-    for end in plan.heads(resolved, task):
-        if plan.order_by_names(resolved, end, resolved.tasks[task]) is None:
-            ends = (1.0, 0.0) if end.side == "a" else (0.0, 1.0)
-            live.place_body(ends)
-            live.place_head(ends, end.side)
-            order = by_data(logits(live.model, batches, stop), rows.labels, len(rows.names))
-            plan.keep_order(end, resolved.tasks[task], order, store)
 
 
 def _measured(resolved: Resolved, store: Store, part: Part) -> bool:
@@ -178,7 +143,7 @@ def _measure(live: Live, progress: Progress, store: Store) -> None:
         store.put(distance_key(resolved), json.dumps(_distance(live, resolved, orders)).encode(), "distance")
     for end in (resolved.a, resolved.b):
         if end.recipe and not store.has([base_key(end)]):
-            base, tuned = weights_of(at_hand(end.recipe.base, end.side), live.model, store, end.side), live.weights[end.side]
+            base, tuned = weights_of(at_hand(end.recipe.base, end.side, store), live.model, store, end.side), live.weights[end.side]
             names = sorted((base.names & tuned.names) - live.output_layer)
             store.put(base_key(end), json.dumps(summed(distance(base, tuned, names), live.output_layer)).encode(), "distance")
 
@@ -186,8 +151,8 @@ def _measure(live: Live, progress: Progress, store: Store) -> None:
 def _distance(live: Live, resolved: Resolved, orders: Orders) -> dict:
     """Between what both ends have; their output layers too where every task is read with both, row by label."""
     names, b = set(live.tensors) - set(live.only), live.weights["b"]
-    if set(resolved.heads) != {"both"}:
+    if set(resolved.heads) != {"both"} or not orders:
         names -= live.output_layer
-    elif rows := _rows_of_b(orders, "both", live):
+    elif rows := responses.rows_of_b(orders, "both", live):
         b = b.with_rows(live.output_layer, rows)
     return summed(distance(live.weights["a"], b, sorted(names)), live.output_layer)

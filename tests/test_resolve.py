@@ -88,8 +88,8 @@ def test_what_cannot_be_answered_is_said_at_once_and_names_the_field(field, valu
     assert told.value.field in named.split("|")
 
 
-def test_two_bases_have_no_head_for_any_task():
-    with pytest.raises(QuestionError, match=r"^tasks\.0\.task: neither endpoint has a head .*narrated, spoken"):
+def test_two_bases_are_told_how_they_can_be_read():
+    with pytest.raises(QuestionError, match=r"^tasks\.0\.read: A and B have a masked .* name answers, one for each label, or read \"tokens\""):
         of({**DESIGN, "a": "builtin:austen@0", "b": "builtin:austen@7000"})
 
 

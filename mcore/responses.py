@@ -1,0 +1,74 @@
+"""What the live model answers at a point of the path, by the way in which a task is read.
+
+The model is placed at the point, asked, and its answers are put in the task's own order: logits of labels [rows, labels],
+log-likelihoods of answers [rows, answers], or [rows, 3] nats, tokens and tokens predicted right (``measures``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mcore import plan
+from mcore.batches import Batches, make_batches
+from mcore.errors import McoreError
+from mcore.evaluate import logits
+from mcore.labels import by_data
+from mcore.live import Live, orders_joined
+from mcore.passages import Passages, passages
+from mcore.paths import coefficients
+from mcore.plan import Orders, Point
+from mcore.resolve import Resolved
+from mcore.scoring import likelihoods, token_losses
+from mcore.store import Store
+
+Stop = Callable[[], bool]
+Inputs = Batches | Passages
+
+
+def prepared(live: Live, resolved: Resolved, task: int) -> Inputs:
+    """The rows of task number ``task`` as the model takes them, once for every point. Raises ``QuestionError``."""
+    asked, config = resolved.tasks[task], live.model.config
+    if asked.read in ("tokens", "answers"):
+        return passages(asked, resolved.kind, live.tokenizer, config, f"tasks.{task}")
+    return make_batches(live.tokenizer, asked.rows.texts, asked.max_length, config.get_text_config().pad_token_id)
+
+
+def at(live: Live, resolved: Resolved, point: Point, orders: Orders, inputs: Inputs, stop: Stop) -> np.ndarray:
+    """The responses at a point. Raises ``McoreError`` where they are no numbers."""
+    task, head = resolved.tasks[point.task], resolved.heads[point.task]
+    place = coefficients(resolved.experiment.path, point.t)
+    live.place_body(place)
+    if task.read == "head":
+        live.place_head(place, head, rows_of_b(orders, head, live))
+        columns = orders["b" if head == "b" else "a"].columns
+        found = logits(live.model, inputs, stop)[:, list(columns)]
+        numbers = found
+    elif task.read == "tokens":
+        found = numbers = token_losses(live.model, inputs, stop)
+    elif task.read == "answers":
+        found = likelihoods(live.model, inputs, bool(task.task.normalised), stop)
+        numbers = found[~np.isneginf(found)]
+    else:
+        raise McoreError("A head cannot be fitted in this version; read answers or tokens.")
+    if not np.isfinite(numbers).all():
+        raise McoreError(f"The model's outputs at t = {point.t:.2f} are no numbers; try precision float32 or another endpoint.")
+    return np.ascontiguousarray(found)
+
+
+def find_orders(live: Live, resolved: Resolved, task: int, inputs: Inputs, store: Store, stop: Stop) -> None:
+    """Ask the data for the label orders that names do not tell."""
+    rows = resolved.tasks[task].rows
+    for end in plan.heads(resolved, task):
+        if plan.order_by_names(resolved, end, resolved.tasks[task]) is None:
+            ends = (1.0, 0.0) if end.side == "a" else (0.0, 1.0)
+            live.place_body(ends)
+            live.place_head(ends, end.side)
+            order = by_data(logits(live.model, inputs, stop), rows.labels, len(rows.names))
+            plan.keep_order(end, resolved.tasks[task], order, store)
+
+
+def rows_of_b(orders: Orders, head: str, live: Live) -> list[int] | None:
+    """Where both heads are blended: how the rows of B's must be ordered to mean the labels of A's."""
+    return orders_joined(orders["a"], orders["b"], live.model.config.num_labels) if head == "both" else None
