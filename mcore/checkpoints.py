@@ -9,20 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from mcore.configs import check_config, check_dtypes, labels_of
 from mcore.errors import QuestionError
+from mcore.headers import MOST_TENSORS
 from mcore.hubcache import Listing
 
 BUILTIN = Path(__file__).parent / "builtin"
-MOST_CONFIG_BYTES, MOST_TENSORS = 8 * 2**20, 100_000
+MOST_CONFIG_BYTES, MOST_TOKENIZER_BYTES = 8 * 2**20, 200 * 2**20
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
                    "tokenizer.model")  # fmt: skip
-MOST_SIZE = 10_000_000  # of anything that a config counts
+SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")  # beside the tokenizer itself
+SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.(safetensors|bin)")
 GENERIC = re.compile(r"(label[_ ]?)?\d+", re.IGNORECASE)
 
 
@@ -37,7 +42,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A transformers folder. ``labels`` are the names of its outputs, None where it has no classification head."""
+    """A transformers folder. ``labels`` are the names of its outputs, None where it has no classification head.
+
+    ``tensors`` is empty where they can be read only once it is fetched: pickles, and more headers than are looked at.
+    ``base``: what an adapter (the folder) is merged into. ``notices`` say what a reader of the answer must know.
+    """
 
     address: str
     folder: Path
@@ -48,15 +57,35 @@ class Checkpoint:
     tokenizer: str
     listing: Listing | None = None  # of a repository on the Hub: where ``files`` are fetched from when they are needed
     files: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()  # those of the files that hold tensors
+    base: Checkpoint | None = None
+    notices: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
-        return sum(_product(t.shape) for t in self.tensors.values())
+        """As many as the headers tell, else about as many as the files have room for."""
+        return sum(prod(t.shape) for t in self.tensors.values()) if self.tensors else self.bytes // self._each
+
+    @property
+    def unread(self) -> bool:
+        """True where shapes are not known, and ``parameters`` is about right only."""
+        return not self.tensors
+
+    @property
+    def pickled(self) -> bool:
+        """True where its weights stand in files that only torch can read."""
+        return any(name.endswith(".bin") for name in self.weights)
 
     @property
     def bytes(self) -> int:
-        files = {t.file for t in self.tensors.values()}
-        return sum(self.listing.files[file.name].size if self.listing else file.stat().st_size for file in files)
+        """Of weights that are to be read, those of the base included."""
+        own = sum(self.listing.files[name].size if self.listing else (self.folder / name).stat().st_size for name in self.weights)
+        return own + (self.base.bytes if self.base else 0)
+
+    @property
+    def _each(self) -> int:
+        """Bytes of a number, as the configuration says it."""
+        return {"float16": 2, "bfloat16": 2, "float64": 8}.get(str(self.config.get("dtype") or self.config.get("torch_dtype")), 4)
 
     @property
     def max_length(self) -> int | None:
@@ -82,28 +111,51 @@ def look_at(folder: Path, address: str, field: str) -> Checkpoint:
     """The checkpoint in a folder that ``save_pretrained`` wrote. Raises ``QuestionError``."""
     config = read_json(folder / "config.json", field)
     check_config(config, field)
-    tensors = _headers(folder, field)
-    tokenizer_files = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    weights = _weights(folder, field)
+    tensors = {} if weights[0].endswith(".bin") else read_tensors(folder, weights, field)
+    tokenizer_files = tokenizer_in(folder)
     if not tokenizer_files:
         raise QuestionError(field, f"there is no tokenizer in {folder}", "save the tokenizer beside the model (save_pretrained)")
-    weights = sorted({t.file for t in tensors.values()})
-    pieces = {file.name: file_digest(file) for file in (*weights, folder / "config.json", *tokenizer_files)}
     return Checkpoint(
         address=address,
         folder=folder,
-        digest=hashlib.sha256(json.dumps(pieces, sort_keys=True).encode()).hexdigest()[:32],
+        digest=digest_of([*(folder / name for name in weights), folder / "config.json", *tokenizer_files]),
         config=config,
         labels=labels_of(config, field),
         tensors=tensors,
         tokenizer=tokenizer_digest(tokenizer_files, field),
+        weights=tuple(weights),
+        notices=() if tensors else (f"The weights of {folder.name} are read from a pickle, of which nothing but tensors is loaded.",),
     )
 
 
-def check_config(config: dict, field: str) -> None:
-    """Raise a ``QuestionError`` for sizes that no model has: building one would take all the memory there is."""
-    for key, value in config.items():
-        if isinstance(value, int) and value > MOST_SIZE and key.endswith(("_size", "_layers", "_heads", "_dim", "_embeddings", "n_embd", "n_layer")):
-            raise QuestionError(field, f"its config says that {key} is {value:,}", "choose a model of an ordinary size")
+def read_tensors(folder: Path, names: Sequence[str], field: str) -> dict[str, Stored]:
+    """What the headers of safetensors files say. Raises ``QuestionError``."""
+    tensors: dict[str, Stored] = {}
+    for file in (folder / name for name in names):
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                for name in opened.keys():  # noqa: SIM118 (not a mapping)
+                    part = opened.get_slice(name)
+                    tensors[name] = Stored(file, tuple(part.get_shape()), part.get_dtype())
+        except (SafetensorError, OSError) as error:
+            raise QuestionError(field, f"{file} is damaged ({error})", "copy or save it again") from None
+        if len(tensors) > MOST_TENSORS:
+            raise QuestionError(field, f"it has more than {MOST_TENSORS:,} tensors", "give an ordinary transformers folder")
+    if not tensors:
+        raise QuestionError(field, f"there are no tensors in {folder}", "save the model again (save_pretrained)")
+    check_dtypes({tensor.dtype for tensor in tensors.values()}, field)
+    return tensors
+
+
+def tokenizer_in(folder: Path) -> list[Path]:
+    return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """One digest of files by their names and contents."""
+    pieces = {file.name: file_digest(file) for file in files}
+    return hashlib.sha256(json.dumps(pieces, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def named(labels: tuple[str, ...] | None) -> bool:
@@ -137,55 +189,33 @@ def read_json(path: Path, field: str) -> dict:
     return data
 
 
-def _headers(folder: Path, field: str) -> dict[str, Stored]:
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file():
-        files = [folder / "model.safetensors"]
-    elif index.is_file():
-        told = read_json(index, field).get("weight_map")
-        if not isinstance(told, dict):
-            raise QuestionError(field, f"{index} has no weight_map", "save the model again (save_pretrained)")
-        names = set(map(str, told.values()))
-        files = [folder / name for name in sorted(names)]
-        missing = [f.name for f in files if f.parent != folder or not f.is_file()]
-        if missing:
-            raise QuestionError(field, f"the weights {_some(missing)} are missing from {folder}", "copy the folder whole")
-    else:
-        other = "its weights are not safetensors" if any(folder.glob("*.bin")) else "there is no model.safetensors"
-        raise QuestionError(field, f"{other} ({folder})", "save the model with transformers' save_pretrained")
-    tensors: dict[str, Stored] = {}
-    for file in files:
-        try:
-            with safe_open(file, framework="numpy") as opened:
-                for name in opened.keys():  # noqa: SIM118 (not a mapping)
-                    part = opened.get_slice(name)
-                    tensors[name] = Stored(file, tuple(part.get_shape()), part.get_dtype())
-        except (SafetensorError, OSError) as error:
-            raise QuestionError(field, f"{file} is damaged ({error})", "copy or save it again") from None
-        if len(tensors) > MOST_TENSORS:
-            raise QuestionError(field, f"it has more than {MOST_TENSORS:,} tensors", "give an ordinary transformers folder")
-    if not tensors:
-        raise QuestionError(field, f"there are no tensors in {folder}", "save the model again (save_pretrained)")
-    return tensors
+def shards(index: dict, field: str) -> list[str]:
+    """The files that the index of weights in parts names. Raises ``QuestionError`` where one is not beside it."""
+    told = index.get("weight_map")
+    names = sorted(set(told.values())) if isinstance(told, dict) and all(isinstance(name, str) for name in told.values()) else []
+    if not names or not all(SHARD.fullmatch(name) for name in names):
+        raise QuestionError(field, "the weight_map in its index names no files beside it", "save the model again (save_pretrained)")
+    return names
 
 
-def labels_of(config: dict, field: str) -> tuple[str, ...] | None:
-    if not any("ForSequenceClassification" in str(name) for name in config.get("architectures") or []):
-        return None
-    names = config.get("id2label")
-    if names is None:
-        return tuple(f"LABEL_{i}" for i in range(config.get("num_labels") or 2))
-    try:
-        return tuple(str(names[key]) for key in sorted(names, key=int))
-    except (TypeError, ValueError, AttributeError):
-        raise QuestionError(field, "id2label in its config.json is not a list of labels", "write {\"0\": …, \"1\": …}") from None
+def _weights(folder: Path, field: str) -> list[str]:
+    """The names of the files that hold its tensors: safetensors, else pickles."""
+    for whole in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / whole).is_file():
+            return [whole]
+        if (folder / f"{whole}.index.json").is_file():
+            names = shards(read_json(folder / f"{whole}.index.json", field), field)
+            if missing := [name for name in names if not (folder / name).is_file()]:
+                raise QuestionError(field, f"the weights {_some(missing)} are missing from {folder}", "copy the folder whole")
+            return names
+    raise QuestionError(field, f"there is no model.safetensors in {folder}", "save the model with transformers' save_pretrained")
 
 
 def tokenizer_digest(files: list[Path], field: str) -> str:
     """One digest for what the tokenizer does: padding and truncation are settings of a call, not part of it."""
     if files[0].name == "tokenizer.json":
         stat = files[0].stat()
-        if stat.st_size > 200 * 2**20:
+        if stat.st_size > MOST_TOKENIZER_BYTES:
             raise QuestionError(field, "its tokenizer.json is larger than 200 MiB", "give an ordinary transformers folder")
         try:
             return _fast_tokenizer_digest(str(files[0]), stat.st_size, stat.st_mtime_ns)
@@ -203,10 +233,3 @@ def _fast_tokenizer_digest(path: str, size: int, changed: int) -> str:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 
+LONGEST = 500  # characters of what is wrong, and of what is right
+
+
 class McoreError(Exception):
     """Anything that stops the work and can be told in a sentence."""
 
@@ -11,8 +14,14 @@ class QuestionError(McoreError):
     """A question that cannot be answered: names the field, what is wrong and what would be right."""
 
     def __init__(self, field: str, wrong: str, right: str):
-        self.field, self.wrong, self.right = field, wrong.rstrip("."), right.rstrip(".")
+        self.field, self.wrong, self.right = field, _line(wrong), _line(right)
         super().__init__(f"{self.field}: {self.wrong}; {self.right}.")
+
+
+def _line(text: str) -> str:
+    """One line of an ordinary length, whatever a stranger's words in it are."""
+    text = " ".join(text.encode(errors="replace").decode().split()).rstrip(".")
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 class Cancelled(McoreError):

@@ -82,7 +82,7 @@ def _train(resolved: ResolvedRecipe, store: Store, side: str, stop: Callable[[],
     begins = resolved.first.recipe.last_step if resolved.first else 0
     whole = recipe.continued[-1] if recipe.continued else recipe.steps
     yield from fetch(resolved.base, side, stop)
-    resolved = replace(resolved, base=at_hand(resolved.base, f"{side}.base"))
+    resolved = replace(resolved, base=at_hand(resolved.base, f"{side}.base", store))
     yield Working(f"preparing to train {side.upper()}")
     trainer = Trainer(resolved, store, side)
     first, began = trainer.done, time.monotonic()

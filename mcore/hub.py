@@ -8,7 +8,6 @@ asked for again: a question whose commits are known makes no request.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -19,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from mcore import headers, hubinfo
 from mcore.access import has_token, how_to_give, private_part, token, whose
 from mcore.errors import Cancelled, QuestionError
-from mcore.hubcache import File, Kind, Listing, forget, keep, kept, make_room, read, root, write
+from mcore.hubcache import Kind, Listing, forget, keep, kept, make_room, read, root, write
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -29,7 +29,6 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 FRESH = 60.0  # seconds that a branch's commit is taken to be its newest
 TIMEOUT = 10.0  # seconds that an answer may take
 FIRST_READ, MOST_HEADER = 16 * 1024, 16 * 2**20  # bytes of a safetensors header read at once, and at the most
-MOST_FILES = 20_000  # in a repository
 SPARE_DISK = 500_000_000  # bytes that a download leaves free
 RETRIES = 3
 T = TypeVar("T")
@@ -64,25 +63,17 @@ def listing(repo: str, revision: str | None, field: str, kind: Kind = "model") -
     revision = revision or "main"
     if there := _known(repo, revision, kind):
         return there
-    from huggingface_hub import HfApi
+    from huggingface_hub.constants import ENDPOINT
 
     with _told(repo, revision, field, kind):
-        info, private = _asked(lambda whose: HfApi(_endpoint(), token=whose).repo_info(
-            repo, repo_type=kind, revision=revision, files_metadata=True, timeout=TIMEOUT
-        ))  # fmt: skip
-    private = private or bool(info.gated)  # anybody may list what is gated
-    files = {}
-    for one in (info.siblings or [])[: MOST_FILES + 1]:
-        digest = one.lfs.sha256 if one.lfs else one.blob_id
-        files[one.rfilename] = File(int(one.size or 0), str(digest))
-    if len(files) > MOST_FILES:
-        raise QuestionError(field, f"{repo} has more than {MOST_FILES:,} files", "choose an ordinary repository")
-    if not COMMIT.fullmatch(str(info.sha)):
+        told, private = _asked(lambda given: hubinfo.info(_endpoint() or ENDPOINT, repo, revision, field, kind, given, TIMEOUT))
+    if not COMMIT.fullmatch(str(told.get("sha"))):
         raise QuestionError(field, f"the Hub named no commit for {repo}@{revision}", "try again, or name a commit")
-    found = Listing(repo, info.sha, files, kind, root(private), _licence(info.card_data), private)
+    private = private or bool(told.get("gated"))  # anybody may list what is gated
+    found = Listing(repo, told["sha"], hubinfo.files(told, repo, field), kind, root(private), hubinfo.licence(told), private)
     keep(found)
     with _guard:
-        _newest[kind, repo, revision, private_part() if private else None] = (time.monotonic(), info.sha)
+        _newest[kind, repo, revision, private_part() if private else None] = (time.monotonic(), found.commit)
     return found
 
 
@@ -122,33 +113,30 @@ def small_file(found: Listing, name: str, most: int, field: str) -> Path | None:
     return _fetched(found, name, field)
 
 
-def header(found: Listing, name: str, field: str) -> dict[str, dict]:
-    """The tensors that a safetensors file says it holds, by ranged reads: name -> dtype, shape, data_offsets."""
+def header(found: Listing, name: str, field: str, most: int) -> dict[str, dict] | None:
+    """The tensors that a safetensors file says it holds, by ranged reads: name -> dtype, shape, data_offsets.
+
+    None where the header is longer than ``most`` bytes.
+    """
     what = hashlib.sha256(name.encode()).hexdigest()[:16]
-    if (told := read(found, what)) is None:
-        told = _header(found, name, field)
+    if (told := read(found, what)) is None and (told := _header(found, name, field, most)) is not None:
         write(found, what, told)
     return told
 
 
-def _header(found: Listing, name: str, field: str) -> dict[str, dict]:
+def _header(found: Listing, name: str, field: str, most: int) -> dict[str, dict] | None:
     size = found.files[name].size
-    first = _range(found, name, 0, min(FIRST_READ, size), field)
+    first = ranged(found, name, 0, min(FIRST_READ, size), field)
     length = int.from_bytes(first[:8], "little")
     if len(first) < 8 or not 2 <= length <= min(MOST_HEADER, size - 8):
         raise QuestionError(field, f"{name} of {found.repo} is no safetensors file", "choose a repository whose weights are whole")
-    text = first[8:] + (_range(found, name, len(first), 8 + length, field) if 8 + length > len(first) else b"")
+    if max(length, len(first)) > most:
+        return None
+    text = first[8:] + (ranged(found, name, len(first), 8 + length, field) if 8 + length > len(first) else b"")
     try:
-        entries = json.loads(text[:length])
-        entries.pop("__metadata__", None)
-        room = size - 8 - length
-        for entry in entries.values():
-            begin, end = entry["data_offsets"]
-            if not (0 <= begin <= end <= room and all(isinstance(n, int) and n >= 0 for n in entry["shape"]) and isinstance(entry["dtype"], str)):
-                raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise QuestionError(field, f"the header of {name} of {found.repo} is damaged", "choose a repository whose weights are whole") from None
-    return entries
+        return headers.entries(text[:length], size - 8 - length)
+    except ValueError as error:
+        raise QuestionError(field, f"the header of {name} of {found.repo} is damaged: {error}", "choose a repository whose weights are whole") from None
 
 
 def missing(found: Listing, names: Iterable[str]) -> list[str]:
@@ -192,7 +180,7 @@ def _fetched(
     return path
 
 
-def _range(found: Listing, name: str, begin: int, end: int, field: str) -> bytes:
+def ranged(found: Listing, name: str, begin: int, end: int, field: str) -> bytes:
     """Bytes of a file from ``begin`` to before ``end``."""
     here = found.folder / name
     if here.is_file():
@@ -207,12 +195,12 @@ def _range(found: Listing, name: str, begin: int, end: int, field: str) -> bytes
         url = hf_hub_url(found.repo, name, repo_type=found.kind, revision=found.commit, endpoint=_endpoint())
         with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
             hf_raise_for_status(answer)
-            ranged, data = answer.status_code == 206, b""
+            whole, data = answer.status_code != 206, bytearray()
             for piece in answer.iter_bytes():  # a server that knows no ranges would send the whole file
                 data += piece
-                if len(data) >= (end - begin if ranged else end):
+                if len(data) >= (end if whole else end - begin):
                     break
-        return data[: end - begin] if ranged else data[begin:end]
+        return bytes(data[begin:end] if whole else data[: end - begin])
 
     return _patiently(read, found, field)
 
@@ -284,11 +272,6 @@ def _told(repo: str, revision: str, field: str, kind: Kind):
         if status == 403 and has_token():
             raise Refused(field, f"{whose()} may not read {repo}", "give it the right to read that repository on the Hub") from None
         raise NoAnswer(field, f"the Hub did not answer for {repo} ({_first_line(error)})", "check the network and try again") from None
-
-
-def _licence(card: object) -> str | None:
-    told = getattr(card, "license", None)
-    return ", ".join(map(str, told))[:100] if isinstance(told, list) else str(told)[:100] if told else None
 
 
 def _endpoint() -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mcore.checkpoints import Checkpoint, Stored
 from mcore.errors import QuestionError
 
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "n_embd", "d_model", "d_ff", "dim", "hidden_dim")  # those of tensors that are not read yet
 DECISIVE = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_attention_heads", "n_head", "n_heads",
             "num_key_value_heads", "hidden_act", "activation", "activation_function", "layer_norm_eps", "layer_norm_epsilon",
             "position_embedding_type", "relative_attention", "rope_theta")  # settings that change what weights compute; fmt: skip
@@ -67,8 +68,11 @@ class Verdict:
 def joinability(a: Checkpoint, b: Checkpoint) -> Verdict:
     """What can be told of the two from their configurations, headers and tokenizers."""
     tensors = tuple(_differing(a, b))
-    findings = [_architecture(a, b), _shapes(tensors)]
-    notes = []
+    findings, notes = [_architecture(a, b)], []
+    if a.unread or b.unread:
+        notes.append("shapes are compared once they are fetched")
+    else:
+        findings.append(_shapes(tensors))
     if any(one.tokenizer.startswith("files ") for one in (a, b)):  # too large to be read before it is fetched: ``run`` asks again
         notes.append("tokenizers are compared once they are fetched")
     else:
@@ -98,7 +102,7 @@ def _architecture(a: Checkpoint, b: Checkpoint) -> Finding:
     if a.config.get("model_type") != b.config.get("model_type"):
         kinds = f"A is a {a.config.get('model_type')} model and B a {b.config.get('model_type')} model"
         return Finding("architecture", kinds, "choose two checkpoints of one architecture")
-    for key in DECISIVE:
+    for key in (*DECISIVE, *(SIZES if a.unread or b.unread else ())):
         if key in a.config and key in b.config and a.config[key] != b.config[key]:
             told = f"{key} is {a.config[key]} in A and {b.config[key]} in B"
             return Finding("architecture", told, "choose two checkpoints of one architecture and size")

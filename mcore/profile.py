@@ -10,6 +10,7 @@ a link cannot ask what files this machine has. ``check_size`` looks at what the 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -43,16 +44,19 @@ class Profile:
     points: int | None = None
     tasks: int | None = None
     parameters: int | None = None  # of one model
+    bytes: int | None = None  # of its weights
     queued: int | None = None  # jobs of one visitor that wait
     store: int = LIMIT_BYTES
     memory: int | None = None
     downloads: int | None = None
+    allow_bin: tuple[str, ...] = ()  # repositories whose pickles a host opens
 
 
-LIMITS = tuple(field.name for field in fields(Profile) if field.name != "hosted")
+LIMITS = tuple(field.name for field in fields(Profile) if field.name not in ("hosted", "allow_bin"))
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HOSTED = Profile(
     hosted=True, steps=1_000, batch_size=64, rows=2_000, max_length=256, points=101, tasks=3,
-    parameters=150_000_000, queued=3, store=10_000_000_000, memory=6_000_000_000, downloads=10_000_000_000,
+    parameters=150_000_000, bytes=1_000_000_000, queued=3, store=10_000_000_000, memory=6_000_000_000, downloads=10_000_000_000,
 )  # fmt: skip (two cores and 16 GB, shared by everybody who comes)
 
 
@@ -73,7 +77,8 @@ def read(environment: Mapping[str, str]) -> Profile:
     if named not in PROFILES:
         raise McoreError(f"MCORE_PROFILE is {named!r}; give one of: {', '.join(PROFILES)}.")
     standard = HOSTED if named == "hosted" else Profile()
-    return Profile(standard.hosted, **{name: _limit(name, getattr(standard, name), environment) for name in LIMITS})
+    limits = {name: _limit(name, getattr(standard, name), environment) for name in LIMITS}
+    return Profile(standard.hosted, **limits, allow_bin=_repositories(environment.get("MCORE_ALLOW_BIN", "")))
 
 
 def check(question: Experiment, limits: Profile) -> None:
@@ -107,8 +112,16 @@ def check_size(resolved: Resolved, limits: Profile) -> None:
 
 
 def check_model(model: Checkpoint, limits: Profile, field: str) -> None:
-    """The size of a checkpoint."""
+    """The size of a checkpoint, which an adapter's base is a part of."""
     _most(field, model.parameters, "parameters", limits.parameters)
+    _most(field, model.bytes, "bytes of weights", limits.bytes)
+
+
+def at_home() -> str:
+    """How the same is done without a host's limits: the commands."""
+    space = os.environ.get("SPACE_ID", "")
+    copy = f"git clone https://huggingface.co/spaces/{space} && cd {space.partition('/')[2]}" if REPOSITORY.fullmatch(space) else "in a copy of this app"
+    return f"run it on your own machine: {copy}{' && ' if REPOSITORY.fullmatch(space) else ': '}make run (or: .venv/bin/python -m mcore run EXPERIMENT.json)"
 
 
 def told(limits: Profile) -> str:
@@ -124,8 +137,7 @@ def _check_addresses(question: Experiment | Recipe, limits: Profile, field: str 
     """No file of this host is named, in whatever field an address stands."""
     for path, address in _addresses(question.model_dump(mode="json"), field) if limits.hosted else ():
         if address.startswith("local:"):
-            right = "use what ships with the app, or run the app on your own machine"
-            raise QuestionError(path, "this host opens no files of its own", right)
+            raise QuestionError(path, "this host opens no files of its own", f"use what ships with the app or stands on the Hub, or {at_home()}")
 
 
 def _addresses(value: object, path: str) -> Iterator[tuple[str, str]]:
@@ -140,7 +152,7 @@ def _addresses(value: object, path: str) -> Iterator[tuple[str, str]]:
 
 def _most(field: str, asked: int, what: str, limit: int | None) -> None:
     if limit is not None and asked > limit:
-        raise QuestionError(field, f"{asked:,} {what} are more than this host carries out", f"give at most {limit:,}")
+        raise QuestionError(field, f"{asked:,} {what} are more than this host carries out", f"give at most {limit:,}, or {at_home()}")
 
 
 def _limit(name: str, standard: int | None, environment: Mapping[str, str]) -> int | None:
@@ -152,11 +164,19 @@ def _limit(name: str, standard: int | None, environment: Mapping[str, str]) -> i
     return int(text)
 
 
+def _repositories(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if wrong := [name for name in names if not REPOSITORY.fullmatch(name)]:
+        raise McoreError(f"MCORE_ALLOW_BIN names {wrong[0]!r}; give repositories as ORG/NAME, with commas between them.")
+    return names
+
+
 def _lines(limits: Profile) -> Iterator[str]:
     yield f"profile: {PROFILES[limits.hosted]}"
     for name in LIMITS:
         most = getattr(limits, name)
         yield f"{variable(name)}: {'no limit' if most is None else f'{most:,}'}"
+    yield f"MCORE_ALLOW_BIN: {', '.join(limits.allow_bin) or ('no repository' if limits.hosted else 'every repository')}"
 
 
 if __name__ == "__main__":

@@ -5,56 +5,58 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
-from mcore import hub
+from mcore import adapters, hub, hubcache, hubweights
 from mcore.checkpoints import (
     MOST_CONFIG_BYTES,
-    MOST_TENSORS,
+    MOST_TOKENIZER_BYTES,
+    SETTINGS,
     TOKENIZER_FILES,
     Checkpoint,
-    Stored,
-    check_config,
-    labels_of,
+    file_digest,
     look_at,
     read_json,
     tokenizer_digest,
 )
+from mcore.configs import check_config, labels_of
 from mcore.errors import Cancelled, QuestionError
 from mcore.events import Fetching
 from mcore.hubcache import Listing
+from mcore.store import Store
 
-SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")  # beside the tokenizer itself
-SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.safetensors")
+LOOK = 900_000  # bytes of a repository that are read, at the most, to look at it
+LISTED = 300  # about as many of them are taken by each file of its listing, beside the name
+MOST_LOOKED_CONFIG, MOST_LOOKED_HEADERS = 200_000, 200_000
 READ_WHOLE = 700_000  # bytes of a tokenizer that are read to compare it; a larger one is known by its digest
 TELL = 0.5  # seconds between two tellings of a download
 
 
-def look(rest: str, field: str) -> Checkpoint:
-    """What stands at ``ORG/NAME@REVISION``, without its weights. Raises ``QuestionError``."""
+def look(rest: str, field: str, adapted: bool = True) -> Checkpoint:
+    """What stands at ``ORG/NAME@REVISION``, without its weights. ``adapted``: it may be an adapter. Raises ``QuestionError``."""
     repo, revision = hub.parse(rest, field)
     found = hub.listing(repo, revision, field)
+    if adapters.is_one(found.files):
+        if not adapted:
+            raise QuestionError(field, f"its base {repo} is an adapter too", "merge the first one and save it whole")
+        return _adapter(found, field)
     if "config.json" not in found.files:
         raise QuestionError(field, f"{repo} has no config.json: it is no transformers model", "choose a repository that save_pretrained wrote")
-    config = read_json(hub.small_file(found, "config.json", MOST_CONFIG_BYTES, field), field)
+    weights = hubweights.choose(found, field)
+    found, left = weights.listing, LOOK - _listed(found) * (4 if weights.notices else 1)
+    config = read_json(hub.small_file(found, "config.json", MOST_LOOKED_CONFIG, field), field)
     check_config(config, field)
-    weights = _weights(found, field)
-    tensors = {}
-    for name in weights:
-        for tensor, told in hub.header(found, name, field).items():
-            tensors[tensor] = Stored(found.folder / name, tuple(told["shape"]), told["dtype"])
-        if len(tensors) > MOST_TENSORS:
-            raise QuestionError(field, f"it has more than {MOST_TENSORS:,} tensors", "choose an ordinary transformers model")
-    tokenizer = [name for name in TOKENIZER_FILES if name in found.files]
+    left -= found.files["config.json"].size + sum(min(found.files[name].size, hubweights.MOST_INDEX) for name in weights.index)
+    tensors, spent = hubweights.tensors(weights, field, min(MOST_LOOKED_HEADERS, left))
+    tokenizer = _tokenizer_files(found, field)
     if not tokenizer:
         raise QuestionError(field, f"{repo} has no tokenizer", "choose a repository that has tokenizer.json beside its weights")
-    index = ["model.safetensors.index.json"] if len(weights) > 1 else []
-    settings = [name for name in SETTINGS if name in found.files]
     return Checkpoint(
         address=f"hub:{repo}@{found.commit}",
         folder=found.folder,
@@ -62,14 +64,18 @@ def look(rest: str, field: str) -> Checkpoint:
         config=config,
         labels=labels_of(config, field),
         tensors=tensors,
-        tokenizer=_tokenizer(found, tokenizer, field),
+        tokenizer=_tokenizer(found, tokenizer, field, left - spent),
         listing=found,
-        files=("config.json", *index, *weights, *tokenizer, *settings),
+        files=("config.json", *weights.index, *weights.names, *tokenizer, *_settings(found, field)),
+        weights=weights.names,
+        notices=weights.notices,
     )
 
 
 def fetch(checkpoint: Checkpoint, field: str, stop: Callable[[], bool]) -> Iterator[Fetching]:
-    """Bring what is missing of it to this disk, telling how far it is; nothing for what is here."""
+    """Bring what is missing of it to this disk, its base first, telling how far it is; nothing for what is here."""
+    if checkpoint.base:
+        yield from fetch(checkpoint.base, field, stop)
     found = checkpoint.listing
     if found is None:
         return
@@ -110,45 +116,93 @@ def fetch(checkpoint: Checkpoint, field: str, stop: Callable[[], bool]) -> Itera
 def to_fetch(checkpoint: Checkpoint) -> int:
     """Bytes of it that are not on this disk yet."""
     found = checkpoint.listing
-    return sum(found.files[name].size for name in hub.missing(found, checkpoint.files)) if found else 0
+    own = sum(found.files[name].size for name in hub.missing(found, checkpoint.files)) if found else 0
+    return own + (to_fetch(checkpoint.base) if checkpoint.base else 0)
 
 
-def at_hand(checkpoint: Checkpoint, field: str) -> Checkpoint:
-    """The checkpoint as it stands on this disk, read from its files, its tokenizer too; its identity stays that of the commit."""
-    if checkpoint.listing is None:
+def at_hand(checkpoint: Checkpoint, field: str, store: Store) -> Checkpoint:
+    """The checkpoint as it stands on this disk, read from its files; its identity stays what it was.
+
+    A pickle is written anew and an adapter merged into its base, once: the folder in the store is a plain one.
+    Raises ``QuestionError`` where a file is not what the Hub's list says.
+    """
+    _check_content(checkpoint, field)
+    if checkpoint.pickled or checkpoint.base:
+        from mcore.rewrite import rewritten  # torch, which a page does without
+
+        folder = rewritten(checkpoint, field, store, at_hand)
+    elif checkpoint.listing:
+        folder = checkpoint.folder
+    else:
         return checkpoint
-    here = look_at(checkpoint.folder, checkpoint.address, field)
-    return replace(here, digest=checkpoint.digest, labels=checkpoint.labels, listing=checkpoint.listing, files=checkpoint.files)
+    here = look_at(folder, checkpoint.address, field)
+    return replace(here, digest=checkpoint.digest, labels=checkpoint.labels, notices=checkpoint.notices)
 
 
-def _weights(found: Listing, field: str) -> list[str]:
-    if "model.safetensors" in found.files:
-        return ["model.safetensors"]
-    if "model.safetensors.index.json" in found.files:
-        told = read_json(hub.small_file(found, "model.safetensors.index.json", MOST_CONFIG_BYTES, field), field).get("weight_map")
-        names = sorted(set(map(str, told.values()))) if isinstance(told, dict) else []
-        if names and all(SHARD.fullmatch(name) and name in found.files for name in names):
-            return names
-        raise QuestionError(field, f"the index of the weights of {found.repo} does not fit its files", "choose another revision")
-    if any(name.endswith(".bin") for name in found.files):
-        raise QuestionError(field, f"the weights of {found.repo} are not safetensors{_converted(found, field)}", "choose a revision that has model.safetensors")
-    raise QuestionError(field, f"{found.repo} has no model.safetensors", "choose a repository that save_pretrained wrote")
+def _adapter(found: Listing, field: str) -> Checkpoint:
+    """An adapter and what it is merged into. The base's commit is kept: it is the same one as long as the adapter's is."""
+    config = adapters.read_config(hub.small_file(found, "adapter_config.json", MOST_LOOKED_CONFIG, field), field)
+    kept = hubcache.read(found, "base")
+    base = look(str(kept["address"]) if kept else adapters.base_on_the_hub(config, field), field, adapted=False)
+    hubcache.write(found, "base", {"address": base.address.removeprefix("hub:")})
+    weights = hubweights.choose(found, field, adapters.FILES)
+    left = LOOK - _listed(found)
+    tensors, spent = hubweights.tensors(weights, field, min(MOST_LOOKED_HEADERS, left))
+    tokenizer = _tokenizer_files(found, field)
+    one = Checkpoint(
+        address=f"hub:{found.repo}@{found.commit}",
+        folder=found.folder,
+        digest=hashlib.sha256(f"hub {found.repo} {found.commit}".encode()).hexdigest()[:32],
+        config=config,
+        labels=None,
+        tensors=tensors,
+        tokenizer=_tokenizer(found, tokenizer, field, left - spent) if tokenizer else base.tokenizer,
+        listing=found,
+        files=("adapter_config.json", *weights.names, *tokenizer, *_settings(found, field)),
+        weights=weights.names,
+        notices=weights.notices,
+    )
+    return adapters.joined(one, base, field)
 
 
-def _converted(found: Listing, field: str) -> str:
-    """Where a conversion waits, as the Hub's own service proposes it; nothing where there is none."""
-    for revision in ("refs/pr/1", "refs/pr/2", "refs/pr/3"):
-        try:
-            if "model.safetensors" in hub.listing(found.repo, revision, field).files:
-                return f", but hub:{found.repo}@{revision} has them converted"
-        except QuestionError:
-            break
-    return ""
+def _listed(found: Listing) -> int:
+    return sum(len(name) + LISTED for name in found.files)
 
 
-def _tokenizer(found: Listing, names: list[str], field: str) -> str:
+def _settings(found: Listing, field: str) -> list[str]:
+    names = [name for name in SETTINGS if name in found.files]
+    for name in names:
+        if found.files[name].size > MOST_CONFIG_BYTES:
+            raise QuestionError(field, f"{name} of {found.repo} is {found.files[name].size:,} bytes", "choose an ordinary model repository")
+    return names
+
+
+def _tokenizer_files(found: Listing, field: str) -> list[str]:
+    names = [name for name in TOKENIZER_FILES if name in found.files]
+    if (size := sum(found.files[name].size for name in names)) > MOST_TOKENIZER_BYTES:
+        raise QuestionError(field, f"the tokenizer of {found.repo} is {size:,} bytes, more than {MOST_TOKENIZER_BYTES:,}", "choose an ordinary model repository")
+    return names
+
+
+def _tokenizer(found: Listing, names: list[str], field: str, left: int) -> str:
     main = names[:1] if names[0] == "tokenizer.json" else names
-    if sum(found.files[name].size for name in main) <= READ_WHOLE:
+    if sum(found.files[name].size for name in main) <= min(READ_WHOLE, left):
         return tokenizer_digest([hub.small_file(found, name, READ_WHOLE, field) for name in main], field)
     pieces = json.dumps([[name, found.files[name].digest] for name in main])
     return f"files {hashlib.sha256(pieces.encode()).hexdigest()[:32]}"
+
+
+def _check_content(checkpoint: Checkpoint, field: str) -> None:
+    """Each file is what the commit has: the Hub's list tells its SHA-256, or git's own digest where it is small."""
+    for name in checkpoint.files if checkpoint.listing else ():
+        path, digest = checkpoint.folder / name, checkpoint.listing.files[name].digest
+        stat = path.stat()
+        content = file_digest(path) if len(digest) == 64 else _git_digest(path, stat.st_size, stat.st_mtime_ns)
+        if content != digest:
+            path.resolve().unlink(missing_ok=True)
+            raise QuestionError(field, f"{name} of {checkpoint.listing.repo} is not what the Hub's list says", "it has been removed; try again")
+
+
+@lru_cache(maxsize=4096)
+def _git_digest(path: Path, size: int, changed: int) -> str:
+    return hashlib.sha1(b"blob %d\0" % size + path.read_bytes()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mcore import remote
+from mcore import adapters, remote
 from mcore.checkpoints import BUILTIN, Checkpoint, families, look_at
 from mcore.errors import QuestionError
 
@@ -21,7 +21,17 @@ def look(address: str, field: str) -> Checkpoint:
         if not folder.is_dir():
             wrong = "no folder is named yet" if rest == "?" else f"there is no folder {rest}"
             raise QuestionError(field, wrong, "give a folder that save_pretrained wrote")
+        if adapters.is_one({file.name for file in folder.iterdir()}):
+            config = adapters.read_config(folder / "adapter_config.json", field)
+            base = adapters.base_of_folder(folder, config, field)
+            return adapters.look_at(folder, address, _base(base, field), field)
     return look_at(folder, address, field)
+
+
+def _base(address: str, field: str) -> Checkpoint:
+    """What an adapter in a local folder is merged into."""
+    scheme, _, rest = address.partition(":")
+    return remote.look(rest, field, adapted=False) if scheme == "hub" else look_at(Path(rest), address, field)
 
 
 def _builtin(rest: str, field: str) -> tuple[str, Path]:

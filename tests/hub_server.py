@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,23 +34,25 @@ class Asked:
 
 @dataclass
 class Repository:
-    """Commits are by the digest of their files; ``token``: who may read it; ``gated``: it exists, but wants that token."""
+    """Commits are by the digest of their files; ``token``: who may read it; ``gated``: all may list it, but its files want that token."""
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
     token: str | None = None
     gated: bool = False
+    listed: Callable[[list[dict]], list[dict]] | None = None  # what its listing says instead of the truth
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with requests whose path matches: a status, an answer cut short, a slow one, a wrong length."""
+    """What goes wrong with requests whose path matches: a status, an answer cut short, a slow one, a wrong length; or a file is on another host."""
 
     path: str
     status: int | None = None
     cut: int | None = None  # bytes after which the connection ends
     wait: float = 0.0
     length: int | None = None  # that the header claims
+    elsewhere: str | None = None  # where files are
     times: int = 1_000_000
 
 
@@ -59,6 +61,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.repositories: dict[tuple[str, str], Repository] = {}
+        self.tokens: set[str] = set()  # that it knows, besides those of its repositories
         self.asked: list[Asked] = []
         self.faults: list[Fault] = []
         self._broken: dict[Fault, int] = {}
@@ -150,11 +153,14 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         self._json(found[: int((query.get("limit") or ["100"])[0])], body)
 
-    def _commit(self, kind: str, name: str, revision: str | None, body: bool) -> tuple[str, dict[str, bytes]] | None:
+    def _commit(self, kind: str, name: str, revision: str | None, body: bool, listing: bool = False) -> tuple[str, dict[str, bytes]] | None:
         """The commit's name and files; None after an answer that says why not."""
         repository = self.hub.repositories.get((kind, name))
         token = (self.headers.get("authorization") or "").removeprefix("Bearer ") or None
-        if repository and repository.token and token != repository.token:
+        if token and token not in self.hub.tokens | {one.token for one in self.hub.repositories.values()}:
+            self._send(401, b'{"error": "who?"}', body, {"X-Error-Message": "Invalid credentials in Authorization header"})
+            return None
+        if repository and repository.token and token != repository.token and not (repository.gated and listing):
             if repository.gated:
                 self._send(401 if token is None else 403, b'{"error": "gated"}', body, {"X-Error-Code": "GatedRepo"})
             else:
@@ -170,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         return commit, repository.commits[commit]
 
     def _info(self, kind: str, name: str, revision: str | None, body: bool) -> None:
-        if not (found := self._commit(kind, name, revision, body)):
+        if not (found := self._commit(kind, name, revision, body, listing=True)):
             return
         commit, files = found
         repository = self.hub.repositories[kind, name]
@@ -178,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             "id": name, "sha": commit, "private": bool(repository.token and not repository.gated), "tags": [], "downloads": 0,
             "likes": 0, "gated": "manual" if repository.gated else False, "disabled": False,
             "lastModified": "2026-01-01T00:00:00.000Z", "createdAt": "2026-01-01T00:00:00.000Z",
-            "cardData": _card(files.get("README.md", b"")), "siblings": [{"rfilename": path, **_entry(data)} for path, data in files.items()],
+            "cardData": _card(files.get("README.md", b"")), "siblings": (repository.listed or list)([{"rfilename": path, **_entry(data)} for path, data in files.items()]),
         }  # fmt: skip
         self._json(told, body)
 
@@ -203,6 +209,10 @@ class _Handler(BaseHTTPRequestHandler):
         data, entry = files[path], _entry(files[path])
         etag = entry["lfs"]["sha256"] if "lfs" in entry else entry["blobId"]
         head = {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
+        if self._fault and self._fault.elsewhere:
+            linked = {"X-Linked-ETag": head["ETag"], "X-Linked-Size": str(len(data)), "Location": self._fault.elsewhere + self.path}
+            self._send(302, b"", body, head | linked)
+            return
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range") or "")
         if not asked:
             self._send(200, data, body, head)

@@ -98,10 +98,6 @@ def shards_elsewhere(folder):
     tiny.write(folder / "model.safetensors.index.json", {"weight_map": {"a": "../../../../etc/passwd"}})
 
 
-def only_bin(folder):
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-
-
 BROKEN = {
     "no configuration": (lambda f: (f / "config.json").unlink(), "config.json"),
     "a configuration that is no json": (lambda f: tiny.write(f / "config.json", "{"), "JSON"),
@@ -111,13 +107,12 @@ BROKEN = {
     "labels that are none": (lambda f: set_config(f, id2label={"x": "y"}), "id2label"),
     "labels that are a number": (lambda f: set_config(f, id2label=3), "id2label"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no model.safetensors"),
-    "weights in pickles": (only_bin, "not safetensors"),
     "weights that are noise": (damage_header, "damaged"),
     "weights that end early": (cut_short, "damaged"),
     "empty weights": (lambda f: (f / "model.safetensors").write_bytes(b""), "damaged"),
     "no tensors": (lambda f: save_file({}, f / "model.safetensors"), "no tensors"),
     "a shard that is missing": (only_a_shard, "missing"),
-    "shards in other folders": (shards_elsewhere, "missing"),
+    "shards in other folders": (shards_elsewhere, "names no files beside it"),
     "an index that is none": (lambda f: ((f / "model.safetensors").unlink(), tiny.write(f / "model.safetensors.index.json", {"weight_map": [1]})), "weight_map"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer"),
     "a tokenizer that is no json": (lambda f: tiny.write(f / "tokenizer.json", "{"), "JSON"),
