@@ -56,7 +56,7 @@ def cost(resolved: Resolved, trained: dict[str, bool], points: dict[int, int], r
         training += 2 * body * (TRAINING * SLOWER * seen + watched) / rate + TRAINING * BATCH_COST * asked.last_step
     body = max(_body(resolved.a.looked_at), _body(resolved.b.looked_at))
     evaluating = sum(
-        count * (2 * body * len(task.rows) * _tokens(task) / rate + BATCH_COST * (1 + len(task.rows) * _tokens(task) / 768))
+        count * (2 * (body + _vocabulary(resolved, task)) * _passages(task) * _tokens(task) / rate + BATCH_COST * (1 + _passages(task) * _tokens(task) / 768))
         for i, task in enumerate(resolved.tasks)
         if (count := points.get(i, 0))
     )
@@ -79,6 +79,23 @@ def _body(checkpoint: Checkpoint) -> float:
                 size *= length
             counted += size
     return float(counted)
+
+
+def _passages(task: ResolvedTask) -> int:
+    """How often a text is read: once, or with every answer."""
+    if task.read != "answers":
+        return len(task.rows)
+    each = task.rows.answers
+    return sum(map(len, each)) if isinstance(each, list) else len(each) * len(task.rows)
+
+
+def _vocabulary(resolved: Resolved, task: ResolvedTask) -> float:
+    """Parameters that every token is multiplied with to predict it; a masked model is asked for one in seven."""
+    config = resolved.a.looked_at.config
+    if task.read != "tokens":
+        return 0.0
+    hidden = next((config[name] for name in ("hidden_size", "n_embd", "d_model", "dim") if config.get(name)), 0)
+    return float(config.get("vocab_size", 0) * hidden) * (0.15 if resolved.kind == "masked" else 1.0)
 
 
 def _tokens(task: ResolvedTask) -> float:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mcore import plan, probes
+from mcore import measures, plan, probes
 from mcore.names import t_text
 from mcore.plan import Point
 from mcore.question import fingerprint
@@ -159,7 +159,9 @@ class Grid:
 
 
 def read(resolved: Resolved, number: int, store: Store) -> Grid | None:
-    """What the store holds of task ``number``, the ends included; None where nothing is there."""
+    """What the store holds of task ``number``, the ends included; None where nothing is there, or no labels are predicted."""
+    if not measures.by_label(resolved.tasks[number]):
+        return None
     scores = _scores(resolved, number, store)
     if not scores:
         return None

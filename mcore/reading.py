@@ -14,6 +14,7 @@ from mcore.errors import QuestionError
 from mcore.prompts import MASK
 from mcore.question import Task
 from mcore.tasks import Rows
+from mcore.templates import template_for
 
 Kind = Literal["classifier", "causal", "masked", "seq2seq", "body"]
 Read = Literal["head", "answers", "tokens", "fitted"]
@@ -45,6 +46,15 @@ def kind_of(a: Collection[Kind], b: Collection[Kind]) -> Kind:
 def heads_told(heads: Collection[Kind]) -> str:
     """``a masked language model's head``; ``no head``."""
     return " and ".join(NAMES[kind] for kind in NAMES if kind in heads) or "no head"
+
+
+def with_template(task: Task, kind: Kind) -> Task:
+    """The task with the prompt that ships for its data, where a language model is asked for labels and nobody wrote one."""
+    shipped = template_for(task.task, kind) if kind in LANGUAGE else None
+    if shipped is None or task.read not in (None, "answers") or task.template is not None or task.answers is not None:
+        return task
+    normalised = shipped.normalised if task.normalised is None else task.normalised
+    return task.model_copy(update={"template": shipped.template, "answers": list(shipped.answers), "normalised": normalised})
 
 
 def read_of(task: Task, rows: Rows, kind: Kind, heads: Sequence[Collection[Kind]], field: str) -> Read:

@@ -109,7 +109,8 @@ def resolve(experiment: Experiment) -> Resolved:
     a, b = _endpoint("a", experiment), _endpoint("b", experiment)
     check_joinable(a.looked_at, b.looked_at)
     kind = reading.kind_of(a.heads, b.heads)
-    resolved_tasks = [_read(_task(task, f"tasks.{i}", "evaluate", a.looked_at), f"tasks.{i}", kind, a, b) for i, task in enumerate(experiment.tasks)]
+    asked = [reading.with_template(task, kind) for task in experiment.tasks]
+    resolved_tasks = [_read(_task(task, f"tasks.{i}", "evaluate", a.looked_at), f"tasks.{i}", kind, a, b) for i, task in enumerate(asked)]
     heads = [_head(task, f"tasks.{i}", a, b) if task.read == "head" else "both" for i, task in enumerate(resolved_tasks)]
     written = experiment.model_dump(mode="json")
     written |= {"a": _written(a), "b": _written(b), "tasks": [t.task.model_dump(mode="json") for t in resolved_tasks]}
@@ -187,11 +188,12 @@ def _task(task: Task, field: str, role: str, model: Checkpoint) -> ResolvedTask:
 
 
 def _validation(training: ResolvedTask, field: str) -> ResolvedTask | None:
-    """Rows to watch a recipe on: the split "validation" where training is on "train", else none."""
-    if training.task.split != "train" or not tasks.has_rows(training.task, "validation", field):
+    """Rows to watch a recipe on: the split "validation" (or what stands for it) where training is on "train", else none."""
+    split = tasks.watched(training.task, field)
+    if split is None:
         return None  # data without such a split are trained on unwatched
-    held_out = training.task.model_copy(update={"split": "validation", "limit": VALIDATION_ROWS, "sample_seed": 0})
-    named_task, rows = tasks.open_task(held_out, field, "evaluate")
+    held_out = training.task.model_copy(update={"split": split, "limit": VALIDATION_ROWS, "sample_seed": 0})
+    named_task, rows = tasks.open_task(held_out, field, "watch")
     return ResolvedTask(named_task, rows, training.max_length)
 
 

@@ -63,9 +63,9 @@ def _task(resolved: Resolved, number: int, store: Store) -> dict:
     told = {
         "task": task.task.model_dump(mode="json"),
         "rows": task.rows.ids.tolist(),
+        "measure": measures.named(task),
         "labels": list(names),
         "constant_baseline": constant_baseline(task.rows) if measures.by_label(task) else None,
-        "measure": measures.named(task),
         "head": resolved.heads[number],
         "label_order": {side: order.as_json(names) for side, order in (orders or {}).items() if classes},
         "t": asked,

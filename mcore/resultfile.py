@@ -112,12 +112,20 @@ class Orders(Part):
     b: LabelOrder | None = None
 
 
+class Measure(Part):
+    """What loss and accuracy are (``mcore.measures``)."""
+
+    loss: Literal["nats", "nats per token", "squared error"]
+    accuracy: Literal["accuracy", "tokens predicted right", "within 0.5"]
+
+
 class TaskResult(Part):
     """One task's entry; the lists hold a number for each t."""
 
     task: Task
     rows: Many[Id]
-    labels: Annotated[tuple[Text, ...], Field(fail_fast=True, min_length=1, max_length=1000)]
+    measure: Measure = Measure(loss="nats", accuracy="accuracy")
+    labels: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=1000)]
     constant_baseline: Share | None = None
     head: Literal["both", "a", "b"] = "both"
     label_order: Orders = Orders()
@@ -133,6 +141,13 @@ class TaskResult(Part):
     ensemble_loss: Points[Loss] | None = None
     ensemble_accuracy: Points[Share] | None = None
     knowledge: Knowledge | None = None
+
+    @field_validator("labels")
+    @classmethod
+    def _are_there(cls, labels: Sequence[str], info: ValidationInfo) -> Sequence[str]:
+        if not labels and "measure" in info.data and info.data["measure"].accuracy == "accuracy":
+            raise ValueError("there are none, and an accuracy needs some")
+        return labels
 
     @field_validator("t")
     @classmethod

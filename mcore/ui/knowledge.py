@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from mcore import grid as grids
-from mcore import presets
+from mcore import measures, presets
 from mcore.charts_knowledge import FLOW, flow_chart, palette
 from mcore.errors import QuestionError
 from mcore.grid import Grid
@@ -35,6 +35,10 @@ SAID = (
     "Which examples does the model at each t master, which are [forgotten] on the [path] from A to B, and which are "
     "[learned]? An example is [mastered] at t if its label is predicted right there."
 )
+NO_LABELS = {  # whether tokens are read
+    True: "This task is read by the loss of its texts' own tokens: no example is right or wrong, so none is mastered or forgotten.",
+    False: "This task is to predict a number: no example has a label that could be mastered or forgotten.",
+}
 STYLE = """<style>
 .mc-legend { display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; margin: 0; font-size: .85rem; line-height: 1.5; }
 .mc-legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: 3px; margin-right: .4rem; vertical-align: -.08rem; }
@@ -68,6 +72,9 @@ def knowledge() -> None:
     _asked(now)
     st.fragment(_status, run_every=pause() if now.active else None)(question, now.stored, now.active)
     chosen = task_choice(question)
+    if not measures.by_label(now.resolved.tasks[chosen]):
+        show(text(f"{NO_LABELS[now.resolved.tasks[chosen].read == 'tokens']} Compare shows how loss and accuracy change along the path.", "note"))
+        return
     grid = _grid(now.resolved.fingerprint, chosen, now.stored, now.job.finished if now.job else None, now)
     if grid is None:
         _shipped("This is what it will look like: the first question's, which ships with the app.")
