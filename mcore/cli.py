@@ -17,6 +17,7 @@ from typing import NoReturn
 from mcore import events, words
 from mcore.errors import Cancelled, McoreError, QuestionError
 from mcore.link import link, unlink
+from mcore.pin import pinned
 from mcore.question import MOST_BYTES, as_written, parse, parse_recipe
 from mcore.resolve import resolve, resolve_recipe
 from mcore.result import collect
@@ -59,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=summary, description=summary)
         sub.add_argument("question", metavar=argument)
         sub.set_defaults(command=command)
+        if name == "link":
+            sub.add_argument("--pin", action="store_true", help="name commits on the Hub instead of branches")
         if name in ("run", "finetune"):
             sub.add_argument("--store", metavar="DIR", help="where results are kept (default: the user's cache)")
             out = "RESULT.json" if name == "run" else "MODEL_DIR"
@@ -98,7 +101,8 @@ def _finetune(options: argparse.Namespace) -> None:
 
 
 def _link(options: argparse.Namespace) -> None:
-    print(link(parse(_read(options.question, "experiment"))))
+    question = parse(_read(options.question, "experiment"))
+    print(link(pinned(question, resolve(question).experiment) if options.pin else question))
 
 
 def _unlink(options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mcore.hub import NAME, NoAnswer
+from mcore.hub import NAME, NoAnswer, known
 from mcore.hubcache import Kind
 
 LEAST = 3  # characters that are searched for
@@ -107,6 +107,17 @@ def reachable() -> bool:
     with _guard:
         _seen, _looking = (time.monotonic(), there), None
     return there
+
+
+def check_network(address: str, field: str, kind: Kind = "model") -> None:
+    """Raise ``NoAnswer`` where a name has to be asked for at a Hub that does not answer: what is on this disk needs none."""
+    if not address.startswith("hub:") or address == "hub:?":
+        return
+    name, _, revision = address.removeprefix("hub:").partition("@")
+    repo = "/".join(name.split("/")[:2])
+    if not known(repo, revision or None, kind) and not reachable():
+        right = "choose what is on this machine, or try again in half a minute"
+        raise NoAnswer(field, f"the Hub did not answer for {repo[:100]}: there is no network", right)
 
 
 def _ask(words: str, kind: Kind) -> list[Found]:

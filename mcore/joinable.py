@@ -58,11 +58,12 @@ class Verdict:
         return not self.wrong
 
     def sentence(self) -> str:
-        """One line: what is the same, or what is in the way."""
+        """One line: what is the same, or what is in the way and what would be right."""
         if self.joinable:
             same = [finding.aspect for finding in self.findings]
             return "; ".join([f"Can be joined: same {_listed(same)}", *self.notes]) + "."
-        return f"Cannot be joined: {'; '.join(finding.wrong for finding in self.wrong)}."
+        right = self.wrong[0].right
+        return f"Cannot be joined: {'; '.join(finding.wrong for finding in self.wrong)}. {right[0].upper()}{right[1:]}."
 
 
 def joinability(a: Checkpoint, b: Checkpoint) -> Verdict:

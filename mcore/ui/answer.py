@@ -16,6 +16,7 @@ from mcore.ui import engine, html, imported
 from mcore.ui.engine import Standing
 from mcore.ui.guard import guarded
 from mcore.ui.html import mark, show, text
+from mcore.ui.label_order import label_order
 from mcore.ui.progress import progress
 from mcore.ui.stage import stage, training_stage
 from mcore.ui.tabs import notice_of_order, tabs
@@ -120,6 +121,7 @@ def _to_compute(now: Standing) -> str:
 def _partial(now: Standing, below: Callable[[], None] | None, details: bool) -> None:
     if now.stored:
         told, number = engine.result(now), _task_chosen(now)
+        label_order(now, told["tasks"][number])
         stage(told["tasks"][number], now.question, f"{now.stored} of {now.points} points")
         if details:
             tabs(now, told, number)
@@ -136,6 +138,7 @@ def _partial(now: Standing, below: Callable[[], None] | None, details: bool) -> 
 def _finished(now: Standing, details: bool) -> None:
     told = engine.result(now)
     number = _task_chosen(now)
+    label_order(now, told["tasks"][number])
     stage(told["tasks"][number], now.question)
     if details:
         tabs(now, told, number)

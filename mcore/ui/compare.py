@@ -6,13 +6,15 @@ import streamlit as st
 
 from mcore import presets
 from mcore.errors import QuestionError
-from mcore.ui import address, draft, engine, imported
+from mcore.ui import address, draft, engine, hub_form, imported
 from mcore.ui.answer import answer, shipped
 from mcore.ui.endpoints import cards
 from mcore.ui.engine import Standing
 from mcore.ui.html import rich, show, text
 from mcore.ui.limits import limits
+from mcore.ui.share import share
 from mcore.ui.stage import stage
+from mcore.ui.starting import starting
 from mcore.ui.strip import strip
 
 RUN = "mc.run"
@@ -33,6 +35,12 @@ def compare() -> None:
         address.write(question)
     if st.session_state.pop(RUN, False) and now:
         now = _submitted(now)
+    with st.container(horizontal=True, gap="small", key="ways-in"):
+        starting()
+        if question:
+            share(question, now)
+    if now:
+        hub_form.remember(question)
     cards(question, now, _accuracies(now), wrong)
     strip(now, wrong, run=_run, cancel=lambda: engine.cancel(now.job))
     limits()

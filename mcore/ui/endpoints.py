@@ -6,15 +6,18 @@ from html import escape
 
 import streamlit as st
 
+from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
-from mcore.names import differences, endpoint_name, percent, plain, size
+from mcore.names import differences, endpoint_name, percent, size
 from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
 from mcore.store import Entry
 from mcore.ui import addresses, draft, inputs, token, visitor
 from mcore.ui.engine import Standing, engine
 from mcore.ui.html import show, term, text
+from mcore.ui.hub_form import hub_form
 from mcore.ui.limits import at_home
+from mcore.ui.looked import address, checkpoints, count, facts, show_verdict, verdict
 
 KINDS = ("Recipe", "Pre-trained", "Hub", "Trained here", "Folder")
 TOLD = {
@@ -30,14 +33,20 @@ def cards(
     question: Experiment | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None
 ) -> None:
     """``ends``: side -> accuracy on the first task, where it is known. ``wrong``: shown at the card that it names."""
+    found = checkpoints(question, now)
+    judged = verdict(question, found) if question else None
+    if judged and wrong and wrong.wrong in {finding.wrong for finding in judged.wrong}:
+        wrong = None  # said once, beneath the cards
     left, between, right = st.columns([5, 2, 5], gap="medium")
     with left:
-        _card("a", question, now, ends, wrong)
+        _card("a", question, found.get("a"), now, ends, wrong)
     with between:
         told = differences(question.a, question.b) if question else ""
         show(f'<div class="mc-between"><b></b>{escape(told)}</div>')
     with right:
-        _card("b", question, now, ends, wrong)
+        _card("b", question, found.get("b"), now, ends, wrong)
+    if judged:
+        show_verdict(judged)
 
 
 def field_of(wrong: QuestionError | None) -> str:
@@ -47,7 +56,7 @@ def field_of(wrong: QuestionError | None) -> str:
 
 
 def _card(
-    side: str, question: Experiment | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None
+    side: str, question: Experiment | None, model: Checkpoint | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None
 ) -> None:
     with st.container(key=f"card-{side}", height="stretch"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
@@ -58,7 +67,7 @@ def _card(
         if question:
             end = getattr(question, side)
             pieces = [f'<p class="mc-name">{escape(endpoint_name(end))}</p>', text(_recipe_line(end), "quiet")]
-            show(*pieces, f'<p class="mc-quiet mc-terms">{" · ".join(_facts(side, end, now, ends))}</p>')
+            show(*pieces, f'<p class="mc-quiet mc-terms">{" · ".join(_facts(side, end, model, now, ends))}</p>')
         if field_of(wrong) == side:
             show(text(str(wrong), "error"))
             token.offer(wrong, f"wrong-{side}")
@@ -72,18 +81,19 @@ def _recipe_line(end: Endpoint) -> str:
     return f"{seeds} · lr {end.learning_rate:g} · batch {end.batch_size}{rows}"
 
 
-def _facts(side: str, end: Endpoint, now: Standing | None, ends: dict[str, float]) -> list[str]:
-    if not now:
+def _facts(side: str, end: Endpoint, model: Checkpoint | None, now: Standing | None, ends: dict[str, float]) -> list[str]:
+    """What is known of it, as HTML: of a stranger's checkpoint everything, of what was made here what one asks for."""
+    if not model:
         return ["&nbsp;"]
-    model = now.resolved.endpoint(side).looked_at
-    facts = [f"{plain(model.parameters / 1e6, 1)} M parameters", size(model.bytes)]
+    own = address(end).startswith("builtin:")
+    told = [escape(fact) for fact in ([f"{count(model.parameters)} parameters", size(model.bytes)] if own else facts(model))]
     if isinstance(end, Recipe):
-        facts.append("trained" if now.trained.get(side) else "not trained yet")
-    elif now.resolved.endpoint(side).labels is None:
-        facts.append(f"no {term('head')} of its own")
+        told += ["trained" if now.trained.get(side) else "not trained yet"] if now else []
+    elif model.labels is None:
+        told.append(f"no {term('head')} of its own")
     if side in ends:
-        facts.insert(0, f"<strong>{escape(percent(ends[side]))} right</strong>")
-    return facts
+        told.insert(0, f"<strong>{escape(percent(ends[side]))} right</strong>")
+    return told
 
 
 def _form(side: str) -> None:
@@ -102,13 +112,7 @@ def _form(side: str) -> None:
             "Step", (side,), "Pre-training steps of the family that ships with the app. Or paste an address."
         )
     elif kind == "Hub":
-        st.text_input(
-            "Repository",
-            help="ORG/NAME, or ORG/NAME@REVISION for a branch, a tag, refs/pr/N or a commit; or paste its address.",
-            placeholder="ORG/NAME",
-            **draft.bound(f"in.{side}", (side,), "" if end == "hub:?" else str(end).removeprefix("hub:"), addresses.checkpoint),
-        )
-        token.place(side)
+        hub_form(side)
     elif kind == "Folder":
         st.text_input(
             "Folder",

@@ -10,6 +10,7 @@ import streamlit as st
 from mcore import access, hubcache, plan
 from mcore.distances import distance_key
 from mcore.errors import McoreError
+from mcore.hubsearch import check_network
 from mcore.jobs import Job, Jobs
 from mcore.keeper import Keeper
 from mcore.profile import check, check_size, profile
@@ -133,7 +134,13 @@ def may_cancel(job: Job) -> bool:
 @st.cache_resource(show_spinner=False, max_entries=64, ttl=600)
 def _resolved(question: str, stamp: str, part: str | None) -> Resolved:
     """Shared by the sessions that may read the same: ``part`` stands for the token that some of it may have been read with."""
-    return resolve(parse(question))
+    asked = parse(question)
+    for side in ("a", "b"):
+        end = getattr(asked, side)
+        check_network(end.base if isinstance(end, Recipe) else end, side)
+    for i, task in enumerate(asked.tasks):
+        check_network(task.task, f"tasks.{i}.task", "dataset")
+    return resolve(asked)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)

@@ -13,6 +13,8 @@ from mcore.ui import address, export
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.html import figures, rich, show, table, text
+from mcore.ui.label_order import order_table
+from mcore.ui.share import shared_link
 from mcore.ui.stage import training_curves
 from mcore.ui.theme import dark
 
@@ -191,7 +193,7 @@ def _reproduce(now: Standing, result: Mapping, task: Mapping) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         show(text("Link to this question and its answer", "head"))
-        st.code(address.whole(question, "Compare"), language=None, wrap_lines=True)
+        question = shared_link(question, now, "pin")
         show(text("Command line, the question saved as question.json", "head"))
         st.code(export.COMMAND, language="bash", wrap_lines=True)
         show(text("Python", "head"))
@@ -201,33 +203,16 @@ def _reproduce(now: Standing, result: Mapping, task: Mapping) -> None:
         st.code(export.question_json(question), language="json", wrap_lines=True)
         show(text("What it stood for", "head"))
         show(table(["what", "identity"], export.identities(result), "Identities and versions", left=2))
-    _label_order(task)
-
-
-def _label_order(task: Mapping) -> None:
-    """Which output means which label, where that was not plain from equal names."""
-    sources = {"data": "found from the data", "person": "named by a person"}
-    for side, told in task["label_order"].items():
-        if not told or told["from"] not in sources:
-            continue
-        agreement = f", agrees with {percent(told['agreement'])} of the rows" if finite(told["agreement"]) else ""
-        show(text(f"Labels of {side.upper()}: {sources[told['from']]}{agreement}", "head"))
-        show(
-            table(
-                ["output", "label"],
-                [[str(i), name or "not read"] for i, name in enumerate(told["names"])],
-                f"Labels of {side.upper()}",
-            )
-        )
-        if told["ambiguous"]:
-            show(text("The rows do not tell the order, so the outputs are read in their own: name the labels under More if that is wrong.", "note"))
+    for side, told in (task.get("label_order") or {}).items():
+        if told and told["from"] != "names":
+            show(text(f"Labels of {side.upper()}", "head"), order_table(now, side, told))
 
 
 def notice_of_order(task: Mapping) -> str:
     """One sentence where the order of the labels deserves a look, else nothing."""
     unsure = [side.upper() for side, told in (task.get("label_order") or {}).items() if told and told["ambiguous"]]
     return (
-        f"The order of {' and '.join(unsure)}'s labels is uncertain: see Reproduce, and name them under More."
+        f"The order of {' and '.join(unsure)}'s labels is uncertain: see Labels below, and name them there."
         if unsure
         else ""
     )

@@ -1,0 +1,24 @@
+"""A question whose names on the Hub stand for what they stand for now: branches become commits, nothing else changes."""
+
+from __future__ import annotations
+
+from mcore.question import Experiment, as_written, parse
+
+
+def pinned(question: Experiment, resolved: Experiment) -> Experiment:
+    """``question`` as its author wrote it, with the addresses that ``resolved``, the same with every name resolved, has for them."""
+    written = as_written(question)
+    for side in ("a", "b"):
+        end = getattr(resolved, side)
+        if isinstance(end, str):
+            written[side] = _pinned(written[side], end)
+        else:
+            written[side] |= {"base": _pinned(written[side]["base"], end.base)}
+            written[side]["task"] |= {"task": _pinned(written[side]["task"]["task"], end.task.task)}
+    for task, found in zip(written["tasks"], resolved.tasks, strict=True):
+        task["task"] = _pinned(task["task"], found.task)
+    return parse(written)
+
+
+def _pinned(name: str, found: str) -> str:
+    return found if name.startswith("hub:") else name
