@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 Columns = dict[str, list]  # each of one length; None where a row has no such value
@@ -72,8 +73,13 @@ def _parquet(path: Path) -> tuple[Columns, ClassNames]:
         columns = {name: table[name].to_pylist() for name in table.column_names if not name.startswith("__index_level_")}
     except pa.ArrowException as error:
         raise ValueError(str(error)) from None
+    return columns, class_names(table.schema.metadata)
+
+
+def class_names(metadata: Mapping[bytes, bytes] | None) -> ClassNames:
+    """Column -> names of its classes, as `datasets` writes them beside an Arrow schema."""
     try:
-        features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return columns, {key: list(map(str, f["names"])) for key, f in features.items() if isinstance(f, dict) and "names" in f}
-    except (KeyError, ValueError, TypeError):
-        return columns, {}
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return {key: list(map(str, f["names"])) for key, f in features.items() if isinstance(f, dict) and "names" in f}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}

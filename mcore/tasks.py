@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from mcore import hubdata
 from mcore.checkpoints import BUILTIN, file_digest
 from mcore.columns import MOST_FILE_BYTES, ClassNames, Columns, read
 from mcore.errors import QuestionError
@@ -65,28 +66,44 @@ def declarations() -> dict[str, dict]:
 
 
 def open_task(task: Task, field: str, role: str) -> tuple[Task, Rows]:
-    """The task with every name filled in, and its rows. ``role`` is "evaluate" or "train".
+    """The task with every name filled in, and its rows. ``role`` is "evaluate", "train" or "watch" (a training).
 
     The split left out means validation (or training) rows where the data has splits, and all rows
     where it has none; a split named of a file without splits is a fixed 80/10/10 division.
     Raises ``QuestionError`` below ``field``.
     """
     wanted = asked(task, field)
+    if task.task.startswith("hub:"):
+        named, table = hubdata.open_table(task, wanted, field, role)
+        return _named(named, table), _taken(task, table, np.arange(len(table.ids)), field)
     table = _open(task, wanted, field)
     split, chosen = _split(task, table, field, role)
     if not len(chosen):
         raise QuestionError(f"{field}.split", f"there are no rows in {split!r}", "name another split")
     places = sample(chosen, task.limit, task.sample_seed)
-    # A template may name more columns than a task has room for: they are found again from the template.
-    named = task.model_copy(update={"split": split, "text": table.text if len(table.text) <= 2 else None, "label": table.label})
-    return named, _taken(task, table, places, field)
+    return _named(task.model_copy(update={"split": split}), table), _taken(task, table, places, field)
 
 
 def has_rows(task: Task, split: str, field: str) -> bool:
     """Whether the data of ``task`` has rows in this split."""
+    if task.task.startswith("hub:"):
+        return split in hubdata.splits(task, field)
     table = _open(task, asked(task, field), field)
     known = SPLITS if table.splits is None else set(table.splits)
     return split in known and len(_split(task.model_copy(update={"split": split}), table, field, "evaluate")[1]) > 0
+
+
+def watched(task: Task, field: str) -> str | None:
+    """The split that a training on the task's split is watched on; None where its data have none for that."""
+    if task.task.startswith("hub:"):
+        return hubdata.watched(task, field)
+    return "validation" if task.split == "train" and has_rows(task, "validation", field) else None
+
+
+def known() -> dict[str, dict]:
+    """Data sets of the Hub that need nothing but their name: address -> description and labels (none where they are scored)."""
+    told = hubdata.declarations().items()
+    return {f"hub:{name}": {"description": one["description"], "labels": one.get("labels", [])} for name, one in told}
 
 
 def part(rows: Rows, name: str | float, field: str) -> Rows:
@@ -117,14 +134,12 @@ def _open(task: Task, wanted: Asked, field: str) -> Table:
             raise QuestionError(f"{field}.text", "a built-in task has the columns text and label", "leave text and label out")
         table = _builtin(rest)
         return table if wanted.labelled else replace(table, labels=None, names=(), label=None)
-    if scheme == "local":
-        path = Path(rest).expanduser()
-        if not path.is_file():
-            raise QuestionError(f"{field}.task", f"there is no file {rest}", "give a csv, jsonl or parquet file")
-        if path.stat().st_size > MOST_FILE_BYTES:
-            raise QuestionError(f"{field}.task", f"{path.name} is larger than {MOST_FILE_BYTES >> 20} MiB", "give a smaller file")
-        return _local(str(path), file_digest(path), wanted, field)
-    raise QuestionError(f"{field}.task", "this version does not open data sets on the Hub", "save it as a file and use local:FILE")
+    path = Path(rest).expanduser()
+    if not path.is_file():
+        raise QuestionError(f"{field}.task", f"there is no file {rest}", "give a csv, jsonl or parquet file")
+    if path.stat().st_size > MOST_FILE_BYTES:
+        raise QuestionError(f"{field}.task", f"{path.name} is larger than {MOST_FILE_BYTES >> 20} MiB", "give a smaller file")
+    return _local(str(path), file_digest(path), wanted, field)
 
 
 @lru_cache(maxsize=16)
@@ -185,6 +200,11 @@ def _deal(text: str | tuple[str, str]) -> str:
     """80 % train, 10 % validation, 10 % test, by the text alone."""
     place = int(hashlib.sha256(repr(text).encode()).hexdigest()[:8], 16) % 10
     return "train" if place < 8 else SPLITS[place - 7]
+
+
+def _named(task: Task, table: Table) -> Task:
+    """The task with its columns; those of a template for which a task has no room are found again from the template."""
+    return task.model_copy(update={"text": table.text if len(table.text) <= 2 else None, "label": table.label})
 
 
 def _taken(task: Task, table: Table, places: np.ndarray, field: str) -> Rows:
