@@ -88,9 +88,14 @@ def test_what_cannot_be_answered_is_said_at_once_and_names_the_field(field, valu
     assert told.value.field in named.split("|")
 
 
-def test_two_bases_are_told_how_they_can_be_read():
+def test_two_bases_are_asked_for_labels_with_the_prompt_that_ships_for_the_data():
+    resolved = of({**DESIGN, "a": "builtin:austen@0", "b": "builtin:austen@7000"})
+    assert resolved.kind == "masked" and resolved.tasks[0].read == "answers" and "{mask}" in resolved.experiment.tasks[0].template
+
+
+def test_two_bases_without_a_prompt_are_told_how_they_can_be_read(rows):
     with pytest.raises(QuestionError, match=r"^tasks\.0\.read: A and B have a masked .* name answers, one for each label, or read \"tokens\""):
-        of({**DESIGN, "a": "builtin:austen@0", "b": "builtin:austen@7000"})
+        of({**DESIGN, "a": "builtin:austen@0", "b": "builtin:austen@7000", "tasks": [{"task": f"local:{rows}"}]})
 
 
 def test_which_end_gives_the_head(saved, rows):
