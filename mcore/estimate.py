@@ -82,9 +82,9 @@ def _body(checkpoint: Checkpoint) -> float:
 
 
 def _passages(task: ResolvedTask) -> int:
-    """How often a text is read: once, or with every answer."""
+    """How often a text is read: once, or with every answer; the rows that a head is fitted on too."""
     if task.read != "answers":
-        return len(task.rows)
+        return task.computed
     each = task.rows.answers
     return sum(map(len, each)) if isinstance(each, list) else len(each) * len(task.rows)
 

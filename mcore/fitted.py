@@ -45,10 +45,10 @@ def fitting_rows(task: Task, evaluated: Rows, field: str) -> Rows:
     """
     if evaluated.kind == "texts":
         raise QuestionError(f"{field}.read", "a head cannot be fitted to rows without labels", "name the label's column, or read tokens")
-    if not tasks.has_rows(task, "train", field):
+    split = "train" if tasks.has_rows(task, "train", field) else None  # None: what else the data call it
+    named, rows = tasks.open_task(task.model_copy(update={"split": split, "limit": MOST_ROWS + len(evaluated)}), field, "train")
+    if not named.split.startswith("train"):
         raise QuestionError(f"{field}.read", "a head is fitted on training rows, and the data have no split train", "choose data that have one")
-    asked = task.model_copy(update={"split": "train", "limit": MOST_ROWS + len(evaluated)})
-    _, rows = tasks.open_task(asked, field, "train")
     known = set(evaluated.texts)
     free = np.array([i for i, text in enumerate(rows.texts) if text not in known], np.int64)
     chosen = rows.take(tasks.sample(free, MOST_ROWS, task.sample_seed))

@@ -61,7 +61,7 @@ def key(resolved: Resolved, point: Point, orders: Orders) -> str:
         weights = [[weights[0][0], 1.0]]
     return fingerprint({
         "weights": weights,
-        "head": "both" if head == "both" else resolved.endpoint(head).fingerprint,
+        "head": resolved.endpoint(head).fingerprint if head in ("a", "b") else head,
         "lacking": [] if head == "both" else [resolved.a.fingerprint, resolved.b.fingerprint],
         "orders": {side: list(order.columns) for side, order in orders.items()},
         "task": task.identity,

@@ -82,7 +82,7 @@ class Progress:
         other = self.resolved.b.recipe
         if end.side == "a" and other and self.store.folder(other.fingerprint) is None and not self.same_recipe:
             left += step * other.recipe.last_step
-        rows = sum(len(self.resolved.tasks[point.task].rows) for point in (self.pending() if self.part == "all" else ()))
+        rows = sum(self.resolved.tasks[point.task].computed for point in (self.pending() if self.part == "all" else ()))
         return replace(event, seconds_left=left + step / STEP_COST * rows / end.recipe.recipe.batch_size)
 
     @property

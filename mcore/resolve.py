@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mcore import reading, tasks
+from mcore import fitted, reading, tasks
 from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
 from mcore.joinable import check_joinable
@@ -27,17 +27,28 @@ VALIDATION_ROWS = 512  # that a recipe is watched on
 
 @dataclass(frozen=True)
 class ResolvedTask:
-    """A task with its rows; ``max_length`` in tokens, as it is used; ``read``: what is asked of the model (``mcore.reading``)."""
+    """A task with its rows; ``max_length`` in tokens, as it is used; ``read``: what is asked of the model (``mcore.reading``).
+
+    ``fitting``: the training rows that a fitted head is fitted on, at each t.
+    """
 
     task: Task
     rows: Rows
     max_length: int
     read: Read = "head"
+    fitting: Rows | None = None
 
     @property
     def identity(self) -> dict:
         told = {"rows": self.rows.digest, "max_length": self.max_length}
+        if self.fitting is not None:
+            told |= {"fitting": self.fitting.digest, "fitted": fitted.FITTED_VERSION}
         return told if self.read == "head" else told | {"read": self.read, "normalised": bool(self.task.normalised)}
+
+    @property
+    def computed(self) -> int:
+        """The rows that the model runs on at each t."""
+        return len(self.rows) + (len(self.fitting) if self.fitting is not None else 0)
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ class Resolved:
     a: Endpoint
     b: Endpoint
     tasks: list[ResolvedTask]
-    heads: list[str]  # per task: "both", "a" or "b" gives the output layer
+    heads: list[str]  # per task: "both", "a" or "b" gives the output layer, or it is "fitted"
     fingerprint: str
     notices: list[str]
     kind: Kind = "classifier"  # of the live model
@@ -111,7 +122,7 @@ def resolve(experiment: Experiment) -> Resolved:
     kind = reading.kind_of(a.heads, b.heads)
     asked = [reading.with_template(task, kind) for task in experiment.tasks]
     resolved_tasks = [_read(_task(task, f"tasks.{i}", "evaluate", a.looked_at), f"tasks.{i}", kind, a, b) for i, task in enumerate(asked)]
-    heads = [_head(task, f"tasks.{i}", a, b) if task.read == "head" else "both" for i, task in enumerate(resolved_tasks)]
+    heads = [_head(task, f"tasks.{i}", a, b) for i, task in enumerate(resolved_tasks)]
     written = experiment.model_dump(mode="json")
     written |= {"a": _written(a), "b": _written(b), "tasks": [t.task.model_dump(mode="json") for t in resolved_tasks]}
     return Resolved(
@@ -201,7 +212,8 @@ def _read(task: ResolvedTask, field: str, kind: Kind, a: Endpoint, b: Endpoint) 
     """The task with how it is read, which is written into the question unless it is by a head."""
     read = reading.read_of(task.task, task.rows, kind, (a.heads, b.heads), field)
     named_task = task.task if read == "head" else task.task.model_copy(update={"read": read})
-    return replace(task, task=named_task, read=read)
+    fitting = fitted.fitting_rows(named_task, task.rows, field) if read == "fitted" else None
+    return replace(task, task=named_task, read=read, fitting=fitting)
 
 
 def _fits(end: Endpoint, rows: Rows) -> bool:
@@ -212,7 +224,9 @@ def _fits(end: Endpoint, rows: Rows) -> bool:
 
 
 def _head(task: ResolvedTask, field: str, a: Endpoint, b: Endpoint) -> str:
-    """Which endpoints have an output layer for this task."""
+    """Which endpoints have an output layer for this task, where it is read with one."""
+    if task.read != "head":
+        return "fitted" if task.read == "fitted" else "both"
     sides = [end.side for end in (a, b) if _fits(end, task.rows)]
     if not sides:
         told = "; ".join(f"{end.side.upper()} has {_labels_told(end.labels)}" for end in (a, b))
@@ -246,6 +260,10 @@ def _notices(a: Endpoint, b: Endpoint, resolved_tasks: list[ResolvedTask]) -> li
         for task in resolved_tasks:
             if shared := len(trained & _keys(task)):
                 notices.append(f"{end.side.upper()} was trained on {shared} of the {len(task.rows)} rows that are evaluated.")
+    for i, task in enumerate(resolved_tasks, 1):
+        if task.fitting is not None:
+            which = f"Task {i} is" if len(resolved_tasks) > 1 else "It is"
+            notices.append(f"{which} read with a fitted head: a read-out fitted at each t, on {len(task.fitting):,} training rows that are not evaluated.")
     return notices
 
 

@@ -7,6 +7,7 @@ log-likelihoods of answers [rows, answers], or [rows, 3] nats, tokens and tokens
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from mcore import plan
 from mcore.batches import Batches, make_batches
 from mcore.errors import McoreError
 from mcore.evaluate import logits
+from mcore.features import Features
+from mcore.fitted import fit
 from mcore.labels import by_data
 from mcore.live import Live, orders_joined
 from mcore.passages import Passages, passages
@@ -24,7 +27,18 @@ from mcore.scoring import likelihoods, token_losses
 from mcore.store import Store
 
 Stop = Callable[[], bool]
-Inputs = Batches | Passages
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What a fitted head needs: the body that gives features, the rows to fit on and those to evaluate."""
+
+    features: Features
+    rows: Batches
+    evaluated: Batches
+
+
+Inputs = Batches | Passages | Fitting
 
 
 def prepared(live: Live, resolved: Resolved, task: int) -> Inputs:
@@ -32,7 +46,13 @@ def prepared(live: Live, resolved: Resolved, task: int) -> Inputs:
     asked, config = resolved.tasks[task], live.model.config
     if asked.read in ("tokens", "answers"):
         return passages(asked, resolved.kind, live.tokenizer, config, f"tasks.{task}")
-    return make_batches(live.tokenizer, asked.rows.texts, asked.max_length, config.get_text_config().pad_token_id)
+    pad = config.get_text_config().pad_token_id
+    evaluated = make_batches(live.tokenizer, asked.rows.texts, asked.max_length, pad)
+    if asked.fitting is None:
+        return evaluated
+    live.place_body((1.0, 0.0))
+    fitting = make_batches(live.tokenizer, asked.fitting.texts, asked.max_length, pad)
+    return Fitting(Features(live.model, "a"), fitting, evaluated)
 
 
 def at(live: Live, resolved: Resolved, point: Point, orders: Orders, inputs: Inputs, stop: Stop) -> np.ndarray:
@@ -51,7 +71,8 @@ def at(live: Live, resolved: Resolved, point: Point, orders: Orders, inputs: Inp
         found = likelihoods(live.model, inputs, bool(task.task.normalised), stop)
         numbers = found[~np.isneginf(found)]
     else:
-        raise McoreError("A head cannot be fitted in this version; read answers or tokens.")
+        read_out = fit(logits(inputs.features, inputs.rows, stop), task.fitting)
+        found = numbers = read_out(logits(inputs.features, inputs.evaluated, stop))
     if not np.isfinite(numbers).all():
         raise McoreError(f"The model's outputs at t = {point.t:.2f} are no numbers; try precision float32 or another endpoint.")
     return np.ascontiguousarray(found)
