@@ -6,13 +6,13 @@ mark: the first has a whole line with dots, the second a dashed one with open sq
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import altair as alt
 
 from mcore.charts_path import Panel, accuracy_domain, loss_domain
 from mcore.charts_theme import Theme, finish, panel_axis, panel_scale, theme, ticks, way_axis, way_scale
-from mcore.names import finite, nats, percent, t_text
+from mcore.names import finite, nats, percent, share, t_text, unit
 from mcore.words import SMALL, is_connected
 
 HIGH, GAP, LOW = 260, 44, 110
@@ -28,18 +28,23 @@ def pair_chart(
     accuracy = Panel("accuracy", HIGH + GAP, HIGH + GAP + LOW, _union([accuracy_domain(one) for one in both]))
     panels = [
         alt.layer(_frame(panel, look, name, form), *_curves(both, panel, look))
-        for panel, name, form in ((loss, "Loss (nats)", ".2~f"), (accuracy, "Accuracy", "~%"))
+        for panel, name, form in ((loss, f"Loss ({_either(both, unit)})", ".2~f"), (accuracy, _either(both, share).capitalize(), "~%"))
     ]
     chart = alt.layer(*panels).resolve_scale(y="independent")
     return finish(chart, look, width, HIGH + GAP + LOW, " ".join(["Two results on one chart.", *pair_told(first, second)]))
+
+
+def _either(both: Sequence[Mapping], name: Callable[[Mapping], str]) -> str:
+    """``nats``; ``nats, nats per token`` where the two results are measured in different ways."""
+    return ", ".join(dict.fromkeys(map(name, both)))
 
 
 def pair_told(first: Mapping, second: Mapping) -> list[str]:
     """A sentence on each barrier, one on both, and one where the two were not measured on the same rows."""
     told = [_one_told(number, one) for number, one in ((1, first), (2, second))]
     barriers = [(one.get("barrier") or {}).get("loss_chord") for one in (first, second)]
-    if all(barriers):
-        told.append(_both_told(*barriers))
+    if all(barriers) and unit(first) == unit(second):
+        told.append(_both_told(*barriers, unit(first)))
     if (first["task"], first["rows"]) != (second["task"], second["rows"]):
         told.append("They were evaluated on different rows: compare the shapes and the barriers, not the heights.")
     return told
@@ -48,23 +53,23 @@ def pair_told(first: Mapping, second: Mapping) -> list[str]:
 def _one_told(number: int, result: Mapping) -> str:
     barrier = (result.get("barrier") or {}).get("loss_chord")
     known = dict(zip(result["t"], result["accuracy"], strict=True))
-    ends = f"accuracy {percent(known.get(0.0))} at A and {percent(known.get(1.0))} at B"
+    ends = f"{share(result)} {percent(known.get(0.0))} at A and {percent(known.get(1.0))} at B"
     if not barrier:
         return f"Result {number} has no barrier yet: it takes both ends and a point between them ({ends})."
     interval = (barrier["low"], barrier["high"])
     value, low, high = (nats(barrier[name], interval) for name in ("value", "low", "high"))
-    verdict = {True: "linearly connected", False: "not linearly connected", None: f"undecided at {SMALL} nats"}
+    verdict = {True: "linearly connected", False: "not linearly connected", None: f"undecided at {SMALL} {unit(result)}"}
     return (
-        f"Result {number} has a barrier of {value} nats (95 % interval {low} to {high}) at t = {t_text(barrier['t'])}: "
+        f"Result {number} has a barrier of {value} {unit(result)} (95 % interval {low} to {high}) at t = {t_text(barrier['t'])}: "
         f"{verdict[is_connected(barrier)]}; {ends}."
     )
 
 
-def _both_told(first: Mapping, second: Mapping) -> str:
+def _both_told(first: Mapping, second: Mapping, unit: str) -> str:
     apart = second["value"] - first["value"]
     if max(first["low"], second["low"]) <= min(first["high"], second["high"]):
-        return f"The barriers differ by {nats(abs(apart))} nats and their intervals overlap: these rows do not tell them apart."
-    return f"The barrier of result {2 if apart > 0 else 1} is higher by {nats(abs(apart))} nats, and the intervals do not overlap."
+        return f"The barriers differ by {nats(abs(apart))} {unit} and their intervals overlap: these rows do not tell them apart."
+    return f"The barrier of result {2 if apart > 0 else 1} is higher by {nats(abs(apart))} {unit}, and the intervals do not overlap."
 
 
 def _union(domains: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -88,8 +93,8 @@ def _curves(both: Sequence[Mapping], panel: Panel, look: Theme) -> list[alt.Char
             for i, t in enumerate(result["t"])
             if finite(result[panel.name][i])
         ]
-        tips = [alt.Tooltip("result:N"), alt.Tooltip("t:Q", format=".2f"), alt.Tooltip("loss:Q", title="loss (nats)", format=".3f"),
-                alt.Tooltip("accuracy:Q", format=".1%")]  # fmt: skip
+        tips = [alt.Tooltip("result:N"), alt.Tooltip("t:Q", format=".2f"), alt.Tooltip("loss:Q", title=f"loss ({unit(result)})", format=".3f"),
+                alt.Tooltip("accuracy:Q", title=share(result), format=".1%")]  # fmt: skip
         base = _layer(rows)
         colour = alt.Color("t:Q", scale=way_scale(look), legend=None)
         inside = {} if filled else {"fill": look.ground}

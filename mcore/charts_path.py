@@ -15,7 +15,7 @@ import altair as alt
 import numpy as np
 
 from mcore.charts_theme import PAPER, Theme, finish, growing, panel_axis, panel_scale, theme, ticks, way_axis, way_scale
-from mcore.names import finite, nats, same_t
+from mcore.names import finite, nats, same_t, share, unit
 from mcore.words import alternative
 
 PIECE = 1 / 60  # of the path: the line is drawn in pieces this long, each in the colour of its t
@@ -52,7 +52,8 @@ def loss_domain(result: Mapping) -> tuple[float, float]:
     """From the ends' losses and room for a rise of about half of them (at most to a constant predictor's); it only grows."""
     losses = _numbers(result, "loss")
     ends = [losses[t] for t in (0.0, 1.0) if t in losses] or list(losses.values()) or [0.0]
-    ends.append(min(math.log(max(2, len(result.get("labels", ())))), 1.6 * max(ends) + 0.05))
+    constant = math.log(max(2, len(result.get("labels", ())))) if share(result) == "accuracy" else math.inf
+    ends.append(min(constant, 1.6 * max(ends) + 0.05))
     room = max(0.0, max(ends) - 0.3)  # ends as bad as a constant predictor must not narrow the view to nothing
     return growing([*ends, room], [*losses.values(), *_numbers(result, "ensemble_loss").values()], room=0.16, floor=0)
 
@@ -78,9 +79,9 @@ def _path(
     asked = sorted(same_t(asked_t if asked_t is not None else ()))
     loss = Panel("loss", 0, high, loss_domain(result))
     accuracy = Panel("accuracy", high + gap, high + gap + low, accuracy_domain(result))
-    above = [_frame(loss, look, "Loss (nats)", ".2~f"), *_lines(result, asked, loss, look), *_barrier(result, loss, look)]
+    above = [_frame(loss, look, f"Loss ({unit(result)})", ".2~f"), *_lines(result, asked, loss, look), *_barrier(result, loss, look)]
     above += [*_names(result, loss, look), *_points(result, loss, look)]
-    below = [_frame(accuracy, look, "Accuracy", "~%"), *_lines(result, asked, accuracy, look)]
+    below = [_frame(accuracy, look, share(result).capitalize(), "~%"), *_lines(result, asked, accuracy, look)]
     below += _baseline(result, accuracy, look)
     below += [*_waiting(result, asked, accuracy, look), *_points(result, accuracy, look)]
     layered = alt.layer(alt.layer(*above), alt.layer(*below), resolve=alt.Resolve(scale={"y": "independent"}))
@@ -127,10 +128,10 @@ def _points(result: Mapping, panel: Panel, look: Theme) -> list[alt.Chart]:
         {"t": t, "y": y, "rows": len(result.get("rows", ())), **{name: values.get(t) for name, values in told.items()}}
         for t, y in told[panel.name].items()
     ]
-    tips = [alt.Tooltip("t:Q", format=".2f"), alt.Tooltip("loss:Q", title="loss (nats)", format=".3f"),
-            alt.Tooltip("accuracy:Q", format=".1%"), alt.Tooltip("rows:Q", format=",")]  # fmt: skip
+    tips = [alt.Tooltip("t:Q", format=".2f"), alt.Tooltip("loss:Q", title=f"loss ({unit(result)})", format=".3f"),
+            alt.Tooltip("accuracy:Q", title=share(result), format=".1%"), alt.Tooltip("rows:Q", format=",")]  # fmt: skip
     if told["ensemble_loss"]:
-        tips.append(alt.Tooltip("ensemble_loss:Q", title="ensemble's loss (nats)", format=".3f"))
+        tips.append(alt.Tooltip("ensemble_loss:Q", title=f"ensemble's loss ({unit(result)})", format=".3f"))
     if told["ensemble_accuracy"]:
         tips.append(alt.Tooltip("ensemble_accuracy:Q", title="ensemble's accuracy", format=".1%"))
     end = "datum.t === 0 || datum.t === 1"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 from mcore.question import Endpoint, Recipe, Task
@@ -17,6 +17,16 @@ def nats(value: float | None, interval: tuple[float, float] | None = None) -> st
     """A loss to two digits, or three where its interval is narrow enough to carry them."""
     narrow = interval is not None and abs(interval[1] - interval[0]) < 0.02
     return plain(value, 3 if narrow else 2)
+
+
+def unit(result: Mapping) -> str:
+    """What the losses of one task's entry of a result are in (``mcore.measures``); nats, where an older one does not tell."""
+    return (result.get("measure") or {}).get("loss", "nats")
+
+
+def share(result: Mapping) -> str:
+    """What the accuracies of one task's entry of a result are: ``accuracy``, ``tokens predicted right``, ``within 0.5``."""
+    return (result.get("measure") or {}).get("accuracy", "accuracy")
 
 
 def percent(fraction: float | None) -> str:

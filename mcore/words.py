@@ -20,9 +20,11 @@ from mcore.names import (
     percent,
     plain,
     same_t,
+    share,
     size,
     t_text,
     task_name,
+    unit,
 )
 from mcore.question import Endpoint, Experiment, Recipe
 
@@ -81,9 +83,9 @@ def meaning(
     barrier = result.get("barrier")
     if not barrier:
         return Meaning(_capital(so_far + _beginning(result)), _rest(missing) if missing else _no_barrier_next(result))
-    accuracy = _accuracy_sentence(barrier["accuracy_chord"])
+    accuracy = _accuracy_sentence(result, barrier["accuracy_chord"])
     second, extra = (_weak_sentence(result, weak), (accuracy,)) if weak else (accuracy, ())
-    summary = _capital(so_far + _verdict(barrier["loss_chord"], bool(missing))) + " " + second
+    summary = _capital(so_far + _verdict(barrier["loss_chord"], bool(missing), unit(result))) + " " + second
     more = (*extra, *_knowledge_sentences(result), *_ensemble_sentences(result))
     return Meaning(summary, _rest(missing, barrier) if missing else _next(result, experiment, weak), more)
 
@@ -95,15 +97,16 @@ def is_connected(loss_chord: Mapping) -> bool | None:
     return False if loss_chord["low"] > SMALL else None
 
 
-def _verdict(chord: Mapping, partial: bool) -> str:
+def _verdict(chord: Mapping, partial: bool, unit: str) -> str:
+    unit = f"in {unit}" if unit == "squared error" else unit
     interval = (chord["low"], chord["high"])
     value, low, high = (nats(chord[key], interval) for key in ("value", "low", "high"))
     connected, at = is_connected(chord), f"at t = {t_text(chord['t'])}"
     if connected:
-        rise = "never rises" if value.strip("0.") == "" else f"never rises more than {value} nats"
+        rise = "never rises" if value.strip("0.") == "" else f"never rises more than {value} {unit}"
         verdict = "no barrier yet." if partial else "these two minima are linearly connected on this task."
         return f"the straight line {rise} above the chord (95 % interval {low} to {high}): {verdict}"
-    rise = f"the straight line rises {value} nats"
+    rise = f"the straight line rises {value} {unit}"
     if connected is False:
         verdict = "are already not" if partial else "are not"
         return (
@@ -111,7 +114,7 @@ def _verdict(chord: Mapping, partial: bool) -> str:
             "linearly connected on this task."
         )
     return (
-        f"{rise} above the chord {at}, but the 95 % interval ({low} to {high}) spans the {SMALL} nats up to which "
+        f"{rise} above the chord {at}, but the 95 % interval ({low} to {high}) spans the {SMALL} {unit} up to which "
         "we call two minima connected: these rows do not decide it."
     )
 
@@ -121,13 +124,25 @@ def _beginning(result: Mapping) -> str:
     if bad:
         return f"the loss is not a finite number at t = {t_text(bad[0])}, so there is no barrier to tell."
     ends = [
-        f"{name} has a loss of {nats(end['loss'])} nats and is right on {percent(end['accuracy'])} of the rows"
+        f"{name} has a {_loss_told(result, end['loss'])} and {_right_told(result, end['accuracy'])}"
         for name, t in (("A", 0.0), ("B", 1.0))
         if (end := _at(result, t))
     ]
     if not ends:
         return "a barrier needs both ends and a point between them." if result.get("t") else "nothing is computed yet."
     return "; ".join(ends) + ("; the way between them is still open." if len(ends) == 2 else ".")
+
+
+def _loss_told(result: Mapping, loss: float) -> str:
+    return f"squared error of {nats(loss)}" if unit(result) == "squared error" else f"loss of {nats(loss)} {unit(result)}"
+
+
+def _right_told(result: Mapping, fraction: float) -> str:
+    return {
+        "accuracy": f"is right on {percent(fraction)} of the rows",
+        "tokens predicted right": f"predicts {percent(fraction)} of the tokens",
+        "within 0.5": f"comes within 0.5 of the score on {percent(fraction)} of the rows",
+    }[share(result)]
 
 
 def _at(result: Mapping, t: float) -> dict[str, float] | None:
@@ -150,11 +165,12 @@ def _weak_sentence(result: Mapping, weak: Sequence[str]) -> str:
     )
 
 
-def _accuracy_sentence(drop: Mapping) -> str:
+def _accuracy_sentence(result: Mapping, drop: Mapping) -> str:
+    name = {"accuracy": "Accuracy", "tokens predicted right": "The share of tokens predicted right", "within 0.5": "The share within 0.5 of the score"}[share(result)]
     value, low, high = (plain(100 * drop[key], 1) for key in ("value", "low", "high"))
     if drop["high"] <= SMALL_DROP:
-        return f"Accuracy falls no more than {value} points below its own chord."
-    return f"Accuracy falls {value} points ({low} to {high}) below its own chord at t = {t_text(drop['t'])}."
+        return f"{name} falls no more than {value} points below its own chord."
+    return f"{name} falls {value} points ({low} to {high}) below its own chord at t = {t_text(drop['t'])}."
 
 
 def _knowledge_sentences(result: Mapping) -> tuple[str, ...]:
@@ -180,7 +196,7 @@ def _ensemble_sentences(result: Mapping) -> tuple[str, ...]:
     better = "the ensemble" if gain > 0 else "the weight average"
     verdict = "they do equally well" if abs(gain) <= 0.01 else f"{better} does better"
     sentence = (
-        f"At t = {t_text(result['t'][place])} the weight average has a loss of {nats(result['loss'][place])} nats, the "
+        f"At t = {t_text(result['t'][place])} the weight average has a {_loss_told(result, result['loss'][place])}, the "
         f"ensemble of A and B {nats(losses[place])}: {verdict}."
     )
     return (sentence,)
@@ -256,9 +272,9 @@ def alternative(result: Mapping) -> str:
     marks = {0.0: "at A", 1.0: "at B"}
     shown = sorted({pairs[0], peak, pairs[-1]})
     told = "; ".join(
-        f"{marks.get(t, f'at t = {t_text(t)}')} loss {nats(loss)} nats, accuracy {percent(right)}" for t, loss, right in shown
+        f"{marks.get(t, f'at t = {t_text(t)}')} loss {nats(loss)} {unit(result)}, {share(result)} {percent(right)}" for t, loss, right in shown
     )
     barrier = (result.get("barrier") or {}).get("loss_chord")
     counted = "1 point" if len(pairs) == 1 else f"{len(pairs)} points"
     told = f"Loss and accuracy along the path from A (t = 0) to B (t = 1), {counted}, {len(result['rows']):,} rows: {told}."
-    return f"{told} {_capital(_verdict(barrier, False))}" if barrier else told
+    return f"{told} {_capital(_verdict(barrier, False, unit(result)))}" if barrier else told

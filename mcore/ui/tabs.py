@@ -8,7 +8,7 @@ import streamlit as st
 
 from mcore.charts import figure, knowledge_chart, layers_chart, to_png, to_svg
 from mcore.knowledge import exchanged
-from mcore.names import finite, percent, plain, t_text
+from mcore.names import finite, percent, plain, share, t_text, unit
 from mcore.ui import address, export
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
@@ -50,6 +50,9 @@ def tabs(now: Standing, result: Mapping, number: int) -> None:
 
 def _knowledge(now: Standing, task: Mapping, number: int) -> None:
     told = task.get("knowledge")
+    if share(task) == "tokens predicted right":
+        show(text("No row is right or wrong here: each is a text whose tokens are predicted one by one.", "body"))
+        return
     if not told or len(task["t"]) < 2:
         show(
             text("Add the probe “knowledge” under More to see which rows are forgotten and learned on the way.", "body")
@@ -154,7 +157,8 @@ def _numbers(result: Mapping, task: Mapping, number: int) -> None:
         ]
         for i, t in enumerate(task["t"])
     ]
-    show(table(["t", *(name for name, _ in there.values())], body, "Every probe at every t", left=0))
+    names = [share(task) if key == "accuracy" else name for key, (name, _) in there.items()]
+    show(table(["t", *names], body, "Every probe at every t", left=0))
     show(_barriers(task))
     name = f"path-{result['fingerprint'][:8]}" + (f"-{number + 1}" if len(result["tasks"]) > 1 else "")
     files = (
@@ -174,7 +178,7 @@ def _barriers(task: Mapping) -> str:
     names = {
         "loss_chord": "loss, above the chord",
         "loss_mean": "loss, above the ends' mean",
-        "accuracy_chord": "accuracy, below the chord",
+        "accuracy_chord": f"{share(task)}, below the chord",
     }
     if not task.get("barrier"):
         return ""
@@ -182,7 +186,7 @@ def _barriers(task: Mapping) -> str:
     for key, name in names.items():
         told = task["barrier"][key]
         form = (
-            (lambda v: f"{plain(100 * v, 1)} points") if key == "accuracy_chord" else (lambda v: f"{plain(v, 3)} nats")
+            (lambda v: f"{plain(100 * v, 1)} points") if key == "accuracy_chord" else (lambda v: f"{plain(v, 3)} {unit(task)}")
         )
         body.append([name, form(told["value"]), f"{form(told['low'])} to {form(told['high'])}", t_text(told["t"])])
     return text("Barriers", "head") + table(["barrier", "value", "95 % interval", "at t"], body, "Barriers")
