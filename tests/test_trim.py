@@ -18,7 +18,6 @@ from mcore.evaluate import has_bfloat16, logits, prepare
 
 TEXTS = [tiny.sentence(seed) for seed in range(80)]
 UNTRIMMED = {"albert", "gpt2", "bart"}  # shares its only block with every layer; read at the last token; likewise
-PRECISIONS = ["float32", pytest.param("bfloat16", marks=pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16"))]
 
 
 def made(family: str, precision: str = "float32"):
@@ -39,17 +38,22 @@ def seen_by(module) -> list[tuple[int, int]]:
     return seen
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
-def test_the_logits_are_those_of_the_whole_model_bit_for_bit(family, precision, monkeypatch):
-    if (family, precision) == ("deberta", "bfloat16"):
-        pytest.skip("transformers cannot compute it under autocast")
-    model, batches = made(family, precision)
+def test_the_logits_are_those_of_the_whole_model_bit_for_bit(family, monkeypatch):
+    model, batches = made(family)
     found = logits(model, batches)
     assert bool(trimmed_names(model)) == (family not in UNTRIMMED)
     assert not any("forward" in module.__dict__ for module in model.modules())
     monkeypatch.setattr("mcore.evaluate.trimmed", lambda *_: nullcontext())
     assert np.array_equal(found, logits(model, batches))
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16")
+def test_in_bfloat16_the_model_is_left_whole():
+    model, batches = made("bert", "bfloat16")
+    seen = seen_by(model.bert.encoder.layer[1].intermediate.dense)
+    logits(model, batches)
+    assert seen == [tuple(batch.inputs["input_ids"].shape[:2]) for batch in batches]
 
 
 def test_the_last_feed_forward_of_bert_sees_first_positions_only_and_that_of_the_block_before_all(monkeypatch):
