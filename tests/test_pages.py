@@ -160,7 +160,7 @@ def test_a_worker_that_died_is_told_in_a_sentence(store: Store, jobs: Jobs) -> N
         ({"b": "hub:google-bert/bert-base-uncased"}, "b: the Hub did not answer for google-bert/bert-base-uncased"),
         ({"a": "local:/no/such/folder"}, "a: there is no folder /no/such/folder"),
         ({"a": RECIPE | {"base": "builtin:austen@5"}}, "a.base: austen has no step"),
-        ({"a": "builtin:austen@0", "b": "builtin:austen@1000"}, "tasks.0.task: neither endpoint has a head"),
+        ({"a": "builtin:austen@0", "b": "builtin:austen@1000", "tasks": [{"task": "builtin:novel"}]}, "it is not said how it names a label"),
         ({"tasks": [{"task": "local:/no/file.csv"}]}, "tasks.0.task: there is no file /no/file.csv"),
         (
             {"tasks": [{"task": "builtin:speech", "split": "<b>none</b>"}]},
