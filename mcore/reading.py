@@ -14,7 +14,7 @@ from mcore.errors import QuestionError
 from mcore.prompts import MASK
 from mcore.question import Task
 from mcore.tasks import Rows
-from mcore.templates import template_for
+from mcore.templates import check_labels, template_for
 
 Kind = Literal["classifier", "causal", "masked", "seq2seq", "body"]
 Read = Literal["head", "answers", "tokens", "fitted"]
@@ -117,6 +117,7 @@ def _check_answers(task: Task, rows: Rows, kind: Kind, field: str) -> None:
     if isinstance(rows.answers, tuple) and len(rows.answers) != len(rows.names):
         told = f"{len(rows.answers)} answers for {len(rows.names)} labels"
         raise QuestionError(f"{field}.answers", told, f"give one for each of: {', '.join(rows.names)}")
+    check_labels(task, rows.names, field)
     if not isinstance(rows.texts[0], str):
         raise QuestionError(f"{field}.template", "there are two columns of text and no prompt that holds both", "write one, such as {first} {second}")
     held = any(MASK in text for text in rows.texts)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mcore.checkpoints import BUILTIN
+from mcore.errors import QuestionError
+from mcore.question import Task
 
 KINDS = ("causal", "masked", "seq2seq", "t5")
 ONLY_CONFIG = ("default", "plain_text")  # what a data set's one configuration is called
@@ -54,6 +56,16 @@ def template_for(task: str, kind: str) -> Template | None:
     """The template for a kind of model ("causal", "masked", "seq2seq" or, by choice, "t5"); None where none ships."""
     found = declared(task)
     return found.templates.get(kind) if found else None
+
+
+def check_labels(task: Task, names: tuple[str, ...], field: str) -> None:
+    """Raise a ``QuestionError`` where the answers that ship would stand for other labels than the data have."""
+    found = declared(task.task)
+    if found is None or task.template not in {one.template for one in found.templates.values()}:
+        return
+    if names not in (found.labels, tuple(map(str, range(len(found.labels))))):  # their numbers, where the data give no names
+        told = f"the template that ships is for the labels {', '.join(found.labels)}, and these are {', '.join(names[:6])}"
+        raise QuestionError(f"{field}.template", told, "write a template and answers")
 
 
 @lru_cache(maxsize=1)

@@ -7,10 +7,11 @@ import json
 import pytest
 import tiny
 
-from mcore import tasks
+from mcore import hubdata, tasks
+from mcore.errors import QuestionError
 from mcore.prompts import MASK, columns_in
 from mcore.question import Task
-from mcore.templates import KINDS, declared, shipped, template_for
+from mcore.templates import KINDS, check_labels, declared, shipped, template_for
 
 EVERY = [(one.task, kind) for one in shipped() for kind in one.templates]
 VALUES = {
@@ -80,3 +81,19 @@ def test_the_labels_of_built_in_tasks_are_those_of_the_tasks():
     for one in shipped():
         if one.task.startswith("builtin:"):
             assert list(one.labels) == tasks.declarations()[one.task.removeprefix("builtin:")]["labels"]
+
+
+def test_answers_are_not_read_for_labels_in_another_order():
+    one = declared("hub:nyu-mll/glue/mnli")
+    task = Task(task=one.task, template=one.templates["causal"].template)
+    check_labels(task, one.labels, "tasks.0")
+    check_labels(task, ("0", "1", "2"), "tasks.0")
+    with pytest.raises(QuestionError, match="these are contradiction, neutral, entailment"):
+        check_labels(task, one.labels[::-1], "tasks.0")
+
+
+def test_what_is_known_of_data_sets_and_what_their_templates_say_agree():
+    known = hubdata.declarations()
+    for one in shipped():
+        if found := known.get(one.task.removeprefix("hub:")):
+            assert tuple(found["labels"]) == one.labels and set(found["text"]) <= set(one.columns)
