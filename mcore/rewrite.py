@@ -100,7 +100,9 @@ def _unpickle(checkpoint: Checkpoint, work: Path, field: str) -> None:
 def _merge(adapter: Checkpoint, base: Checkpoint, work: Path, field: str) -> None:
     config = adapters.read_config(adapter.folder / "adapter_config.json", field)
     file = adapter.folder / adapter.weights[0]
-    saved = unpickled([file], field) if adapter.pickled else load_file(file)
+    kept = unpickled([file], field) if adapter.pickled else load_file(file)
+    # Where biases are saved too, peft writes those of a saved module under three names.
+    saved = {name.replace(".modules_to_save.", "."): tensor for name, tensor in kept.items() if ".original_module." not in name}
     shapes = {name: tuple(tensor.shape) for name, tensor in saved.items()}
     task = adapters.task(config, base.config, shapes, field)
     if task == "SEQ_CLS" and (count := adapters.outputs(shapes)) and count != len(adapter.labels):

@@ -21,7 +21,7 @@ from mcore.threads import share_the_cores  # noqa: E402 (the path is set above)
 
 share_the_cores()  # as the worker does: the browser tests run beside it
 
-pytest_plugins = ["app_in_browser", "app_in_apptest"]
+pytest_plugins = ["app_in_browser", "app_in_apptest", "hub_fixtures"]
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

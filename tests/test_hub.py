@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-import struct
 import time
 
 import pytest
 import tiny
-from hub_server import Fault, hub
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hub_server import Fault
 
 from mcore import events
 from mcore import hub as hub_client
-from mcore.errors import Cancelled, McoreError, QuestionError
+from mcore.errors import Cancelled, QuestionError
 from mcore.question import parse
 from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.run import run
 from mcore.sources import look
 from mcore.store import Store
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    """A Hub that the client talks to, and a cache that is empty."""
-    from huggingface_hub import constants
-
-    with hub() as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.address)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path / "cache"), raising=False)
-        monkeypatch.setattr(hub_client, "_newest", {})
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        yield running
 
 
 @pytest.fixture
@@ -48,10 +29,6 @@ def pair(server, saved):
 
 def question(rows, **changes):
     return parse({"version": 1, "a": "hub:org/model-a", "b": "hub:org/model-b", "tasks": [{"task": f"local:{rows}"}], "points": 3} | changes)
-
-
-def paths(server):
-    return [asked.path for asked in server.asked if "agent-harnesses" not in asked.path]
 
 
 def answer(asked, store):
@@ -168,65 +145,6 @@ def test_private_and_gated_repositories_ask_for_a_token_and_for_no_other(server,
         look("hub:org/gated", "a")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert look("hub:org/private", "a").parameters and look("hub:org/gated", "a").parameters
-
-
-def test_weights_that_are_pickles_are_refused_and_a_conversion_is_named(server, saved):
-    files = {file.name: file.read_bytes() for file in saved("bert", 1).iterdir()}
-    weights = files.pop("model.safetensors")
-    server.put("org/old", files | {"pytorch_model.bin": b"\x80\x04payload"})
-    with pytest.raises(QuestionError, match="not safetensors; choose a revision"):
-        look("hub:org/old", "a")
-    server.put("org/old", files | {"model.safetensors": weights}, revision="refs/pr/1")
-    with pytest.raises(QuestionError, match="but hub:org/old@refs/pr/1 has them converted"):
-        look("hub:org/old", "a")
-    assert look("hub:org/old@refs/pr/1", "a").parameters
-    assert not any(path.endswith(".bin") for path in paths(server))
-
-
-def header(entries, length=None) -> bytes:
-    text = json.dumps(entries).encode()
-    return struct.pack("<Q", len(text) if length is None else length) + text + bytes(64)
-
-
-@pytest.mark.parametrize(("files", "said"), [
-    ({"model.safetensors": header({}, 10**15)}, "no safetensors file"),
-    ({"model.safetensors": header({"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 10**12]}})}, "header of model.safetensors .* is damaged"),
-    ({"model.safetensors": header({"w": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}})}, "is damaged"),
-    ({"model.safetensors": header([1, 2])}, "is damaged"), ({"model.safetensors": b""}, "no safetensors file"),
-    ({"config.json": b'{"vocab_size": 1000000000000}'}, "vocab_size is 1,000,000,000,000"), ({"config.json": b"[1]"}, "not a JSON object"),
-    ({"config.json": b"[" * 100_000}, "is not JSON"), ({"config.json": b" " * (9 * 2**20)}, "more than"),
-    ({"model.safetensors": None, "model.safetensors.index.json": b'{"weight_map": {"w": "../../etc/passwd.safetensors"}}'}, "does not fit its files"),
-    ({"model.safetensors": None, "model.safetensors.index.json": b'{"weight_map": 7}'}, "does not fit its files"),
-    ({"tokenizer.json": b"not json"}, "tokenizer.json"),
-])  # fmt: skip
-def test_a_hostile_repository_is_answered_with_a_sentence(server, saved, files, said):
-    whole = {file.name: file.read_bytes() for file in saved("bert", 1).iterdir()} | files
-    server.put("org/evil", {name: data for name, data in whole.items() if data is not None})
-    with pytest.raises(QuestionError, match=said):
-        look("hub:org/evil", "a")
-    assert sum(asked.sent for asked in server.asked if asked.method == "GET") < 1_000_000
-
-
-def test_code_that_a_config_names_is_never_run(server, saved, rows, store, tmp_path):
-    files = {file.name: file.read_bytes() for file in saved("bert", 1).iterdir()}
-    config = json.loads(files["config.json"])
-    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoModelForSequenceClassification": "evil.Model"}}
-    mark = tmp_path / "ran"
-    files |= {"config.json": json.dumps(config).encode(), "evil.py": f"open({str(mark)!r}, 'w')".encode()}
-    server.put("org/model-a", files)
-    server.put("org/model-b", files)
-    with pytest.raises(QuestionError, match="transformers cannot open it"):
-        list(run(question(rows), store))
-    assert not mark.exists() and not any("evil.py" in path for path in paths(server))
-
-
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.text(max_size=40) | st.from_regex(r"[\w./@%~-]{1,40}", fullmatch=True))
-def test_no_name_makes_a_traceback_or_an_unexpected_request(server, rest):
-    server.asked.clear()
-    with pytest.raises(McoreError):
-        look(f"hub:{rest}", "a")
-    assert all(re.fullmatch(r"/api/models/[\w.-]+/[\w.-]+/revision/[\w.%-]+\?blobs=true", path) for path in paths(server))
 
 
 @pytest.fixture
