@@ -15,6 +15,11 @@ HUB = re.compile(
 )
 
 
+DATA = re.compile(  # a page of a data set, perhaps of one of its configurations
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/([^/\s]+/[^/\s?#]+)(?:/viewer/([^/\s?#]+)|/tree/([^/\s?#]+))?.*"
+)
+
+
 def checkpoint(words: str) -> str:
     """An address of a checkpoint: ``hub:``, ``builtin:`` or ``local:``."""
     words = words.strip().strip("\"'")
@@ -32,13 +37,16 @@ def data(words: str) -> str:
     words = words.strip().strip("\"'")
     if words.startswith(SCHEMES):
         return words
+    if found := DATA.fullmatch(words):
+        return f"hub:{found[1]}" + (f"/{unquote(found[2])}" if found[2] else "") + (f"@{unquote(found[3])}" if found[3] else "")
     if found := HUB.fullmatch(words):
         return f"hub:{found[2]}"
-    return _path_or_hub(words)
+    return _path_or_hub(words, most=2)
 
 
-def _path_or_hub(words: str) -> str:
-    looks_like_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(@\S+)?", words) and Path(words).suffix not in (
+def _path_or_hub(words: str, most: int = 1) -> str:
+    """``most``: slashes that a name on the Hub has here."""
+    looks_like_hub = re.fullmatch(rf"[\w.-]+(/[\w.-]+){{1,{most}}}(@\S+)?", words) and Path(words).suffix not in (
         ".csv",
         ".tsv",
         ".jsonl",

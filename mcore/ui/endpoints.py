@@ -11,6 +11,7 @@ from mcore.errors import QuestionError
 from mcore.names import differences, endpoint_name, percent, size
 from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
+from mcore.reading import language_heads
 from mcore.store import Entry
 from mcore.ui import addresses, draft, inputs, token, visitor
 from mcore.ui.engine import Standing, engine
@@ -89,7 +90,7 @@ def _facts(side: str, end: Endpoint, model: Checkpoint | None, now: Standing | N
     told = [escape(fact) for fact in ([f"{count(model.parameters)} parameters", size(model.bytes)] if own else facts(model))]
     if isinstance(end, Recipe):
         told += ["trained" if now.trained.get(side) else "not trained yet"] if now else []
-    elif model.labels is None:
+    elif model.labels is None and (own or not language_heads(model.config)):
         told.append(f"no {term('head')} of its own")
     if side in ends:
         told.insert(0, f"<strong>{escape(percent(ends[side]))} right</strong>")

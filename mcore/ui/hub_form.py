@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from mcore import hubcache, hubpresets
+from mcore import hubcache, hubpresets, tasks
 from mcore.profile import profile
 from mcore.question import Experiment, Recipe
 from mcore.ui import addresses, draft, shelf
@@ -71,12 +71,12 @@ def _models(there: bool) -> Sequence[Options]:
 
 def _data_sets(there: bool) -> Sequence[Options]:
     here = [] if profile().hosted else hubcache.here("dataset")[:MOST_HERE]
-    known = dict.fromkeys(task["task"].removeprefix("hub:") for group in hubpresets.groups() for preset in group.presets for task in preset.asked["tasks"])
     return [
         Options("Used before", [Option(name, name) for name in _used("dataset")]),
         Options("On this machine", [Option(repo, repo) for repo, _ in here]),
-        *([Options("In the questions to start from", [Option(name, name) for name in known])] if there else []),
-    ]
+        *([Options("Known", [Option(name.removeprefix("hub:"), name.removeprefix("hub:"), told["description"].partition(":")[0]) for name, told in tasks.known().items()])]
+          if there else []),
+    ]  # fmt: skip
 
 
 def _used(kind: hubcache.Kind) -> list[str]:

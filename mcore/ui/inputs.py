@@ -93,15 +93,15 @@ def checkpoint_field(label: str, path: draft.Path, told: str) -> None:
 
 
 def task_field(label: str, path: draft.Path, told: str) -> None:
-    """The tasks that ship with the app, or the path of a file."""
-    given, known = draft.get(path), [f"builtin:{name}" for name in tasks.declarations()]
+    """The tasks that ship with the app, known data sets on the Hub, or the path of a file."""
+    given, known = draft.get(path), [*(f"builtin:{name}" for name in tasks.declarations()), *tasks.known()]
     st.selectbox(
         label,
         known if given in known or not isinstance(given, str) else [*known, given],
         format_func=_task_name,
         accept_new_options=True,
         help=told,
-        placeholder="a task, or the path of a file",
+        placeholder="a task, a data set or a file",
         **draft.bound(
             key_of(path), path, given if isinstance(given, str) else None, lambda words: addresses.data(words or "")
         ),
@@ -109,8 +109,9 @@ def task_field(label: str, path: draft.Path, told: str) -> None:
 
 
 def described(address: str | None) -> str:
-    """What a task asks, for those that ship with the app."""
-    declared = tasks.declarations().get((address or "").removeprefix("builtin:"))
+    """What a task asks, for those that are known."""
+    name = (address or "").partition("@")[0]
+    declared = tasks.declarations().get(name.removeprefix("builtin:")) or tasks.known().get(name)
     return declared["description"] if declared else ""
 
 
@@ -125,4 +126,5 @@ def _checkpoint_name(address: str) -> str:
 
 
 def _task_name(address: str) -> str:
-    return address.removeprefix("builtin:")
+    known = tasks.known().get(address)
+    return f"{known['description'].partition(':')[0]}, on the Hub" if known else address.removeprefix("builtin:")

@@ -8,11 +8,12 @@ import streamlit as st
 
 from mcore.errors import QuestionError
 from mcore.question import PROBES
-from mcore.ui import draft, inputs, token
+from mcore.ui import draft, fitted_head, inputs, token
 from mcore.ui.endpoints import field_of
 from mcore.ui.engine import Standing
 from mcore.ui.html import show, text
 from mcore.ui.limits import at_home, running_button
+from mcore.ui.task_form import data_form, reading_form
 
 PATHS = {"linear": "Straight"}
 PROBE_NAMES = {
@@ -24,7 +25,6 @@ PROBE_NAMES = {
     "agreement": "agreement with A and B",
     "ensemble": "ensemble of A and B",
 }
-SPLITS = ["validation", "test", "train", "all"]
 
 
 def strip(
@@ -44,7 +44,7 @@ def strip(
                 **draft.bound("in.path.kind", ("path", "kind"), draft.get(("path", "kind"), "linear")),
             )
         with task:
-            told = f"What both ends are evaluated on: a task that ships with the app{at_home(', or a csv, jsonl or parquet file')}."
+            told = f"What both ends are evaluated on: a task that ships with the app, a data set on the Hub{at_home(', or a csv, jsonl or parquet file')}. More has a search."
             inputs.task_field("Task", ("tasks", 0, "task"), told)
         with points:
             st.text_input(
@@ -54,7 +54,7 @@ def strip(
                 **draft.bound("in.points", ("points",), inputs.shown(draft.get(("points",))), inputs.numbers),
             )
         with more, st.popover("More", width="stretch", key="more"):
-            _more()
+            _more(now, wrong)
         with go:
             if now and now.active:
                 running_button(now.job, run, cancel, width="stretch")
@@ -79,29 +79,19 @@ def strip(
         if wrong and not field_of(wrong) and wrong.field != "link":
             show(text(str(wrong), "error"))
             token.offer(wrong, "wrong")
+            fitted_head.offer(wrong)
 
 
-def _more() -> None:
-    left, right = st.columns(2)
-    with left:
-        inputs.number_field(
-            "Rows", ("tasks", 0, "limit"), "Evaluate a sample of this many rows; empty: all of the split."
-        )
-        given = draft.get(("tasks", 0, "split"))
-        st.selectbox(
-            "Split",
-            SPLITS if given in (None, *SPLITS) else [*SPLITS, given],
-            accept_new_options=True,
-            index=None,
-            placeholder="validation",
-            help="Which part of the data is evaluated.",
-            **draft.bound("in.tasks.0.split", ("tasks", 0, "split"), given),
-        )
-    with right:
+def _more(now: Standing | None, wrong: QuestionError | None) -> None:
+    data_form(now)
+    rows, seed, longest = st.columns(3)
+    with rows:
+        inputs.number_field("Rows", ("tasks", 0, "limit"), "Evaluate a sample of this many rows; empty: all of the split.")
+    with seed:
         inputs.number_field("Sample seed", ("tasks", 0, "sample_seed"), "Fixes which rows are in the sample.", 0)
+    with longest:
         inputs.number_field("Max length", ("tasks", 0, "max_length"), "Tokens; longer texts are cut.", 128)
-    if str(draft.get(("tasks", 0, "task"), "")).startswith("local:"):
-        _columns()
+    reading_form(now, wrong)
     given = draft.get(("probes",))
     st.multiselect(
         "Probes",
@@ -126,29 +116,5 @@ def _more() -> None:
             help="What each output means, in their order, with commas between. Empty: found by name or from the data.",
             **draft.bound(
                 f"in.labels.{side}", ("labels", side), inputs.shown(draft.get(("labels", side))), inputs.names
-            ),
-        )
-
-
-def _columns() -> None:
-    left, right = st.columns(2)
-    with left:
-        st.text_input(
-            "Text columns",
-            placeholder="found by itself",
-            help="One column, or two with a comma between for pairs of texts.",
-            **draft.bound(
-                "in.tasks.0.text", ("tasks", 0, "text"), inputs.shown(draft.get(("tasks", 0, "text"))), inputs.names
-            ),
-        )
-    with right:
-        st.text_input(
-            "Label column",
-            placeholder="found by itself",
-            **draft.bound(
-                "in.tasks.0.label",
-                ("tasks", 0, "label"),
-                draft.get(("tasks", 0, "label"), ""),
-                lambda words: words.strip() or None,
             ),
         )

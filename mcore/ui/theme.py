@@ -97,6 +97,7 @@ button kbd { opacity: 1 !important; }
   .stMainBlockContainer { padding: 1.1rem 1rem 3rem; }
   .mc-lead, .mc-verdict { font-size: 1rem; }
   .mc-between { padding-top: 0; }
+  .st-key-verdict, .st-key-label-order { flex-wrap: wrap; } .st-key-verdict > :first-child { flex: 0 0 100%; }
   .st-key-header { gap: .3rem 0; justify-content: space-between; } .st-key-header > :first-child { flex: 0 0 100%; }
   .st-key-header .stPageLink { margin: 0 -.3rem; }
   .st-key-stage { min-height: 440px; }

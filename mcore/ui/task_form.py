@@ -1,0 +1,110 @@
+"""What few people change of the first task: its data on the Hub, its columns, and how a language model is asked."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from mcore.errors import QuestionError
+from mcore.hubdata import splits
+from mcore.prompts import MASK
+from mcore.reading import LANGUAGE
+from mcore.ui import draft, inputs
+from mcore.ui.engine import Standing
+from mcore.ui.html import show, text
+from mcore.ui.hub_form import data_set_form
+
+TASK: draft.Path = ("tasks", 0)
+SPLITS = ["validation", "test", "train", "all"]
+READS = {None: "as is usual", "head": "with its head", "answers": "by its answers", "tokens": "by the loss of its tokens", "fitted": "with a fitted head"}
+PROMPT = ("read", "template", "answers", "normalised")
+
+
+def data_form(now: Standing | None) -> None:
+    """Where the rows come from: a search on the Hub, the split, the columns."""
+    data_set_form((*TASK, "task"))
+    address = str(draft.get((*TASK, "task"), ""))
+    if address.startswith(("local:", "hub:")):
+        _columns()
+    given, known = draft.get((*TASK, "split")), _splits(now, address)
+    st.selectbox(
+        "Split",
+        known if given in (None, *known) else [*known, given],
+        accept_new_options=True,
+        index=None,
+        placeholder=now.resolved.tasks[0].task.split if now else "validation",
+        help="Which part of the data is evaluated.",
+        **draft.bound("in.tasks.0.split", (*TASK, "split"), given),
+    )
+
+
+def reading_form(now: Standing | None, wrong: QuestionError | None) -> None:
+    """How the models are read, where they are language models or somebody has said how."""
+    told = any(draft.get((*TASK, name)) is not None for name in PROMPT) or bool(wrong and wrong.field.startswith("tasks.0.") and wrong.field.split(".")[2] in PROMPT)
+    if not told and not (now and now.resolved.kind in LANGUAGE):
+        return
+    used = now.resolved.tasks[0].task if now else None
+    given = draft.get((*TASK, "read"))
+    st.selectbox(
+        "How it is read", list(READS) if given in READS else [*READS, given], format_func=lambda read: READS.get(read, str(read)),
+        help="A language model answers by the likelihood of words after a prompt, or by the loss of the text's own tokens.",
+        **draft.bound("in.tasks.0.read", (*TASK, "read"), given),
+    )  # fmt: skip
+    if given in ("head", "tokens", "fitted") or (used and used.read != "answers" and given is None and not draft.get((*TASK, "template"))):
+        return
+    st.text_area(
+        "Prompt", height=110, placeholder=(used and used.template) or "Review: {text}\nIs it good or bad?",
+        help=f"Names of columns stand between braces: {{premise}}. For a masked language model {MASK} stands where the answer goes.",
+        **draft.bound("in.tasks.0.template", (*TASK, "template"), draft.get((*TASK, "template")) or "", lambda words: words or None),
+    )  # fmt: skip
+    labels = ", ".join(now.resolved.tasks[0].rows.names[:8]) if now else ""
+    st.text_area(
+        "Answers, one on each line", height=90, placeholder="\n".join((used and used.answers) or ["no", "yes"]),
+        help="What the model may say, one answer for each label, in the order of the labels.",
+        **draft.bound("in.tasks.0.answers", (*TASK, "answers"), _lines(draft.get((*TASK, "answers"))), lambda words: words.splitlines() or None),
+    )  # fmt: skip
+    if labels:
+        show(text(f"In the order of the labels: {labels}.", "quiet"))
+    st.toggle(
+        "Divide an answer's log-likelihood by its tokens", help="So that a long answer is not at a disadvantage.",
+        **draft.bound("in.tasks.0.normalised", (*TASK, "normalised"), bool(_or(draft.get((*TASK, "normalised")), used and used.normalised))),
+    )  # fmt: skip
+    if used and used.template and not draft.get((*TASK, "template")):
+        st.button("Write it anew, beginning with the prompt that ships", key="own-prompt", on_click=_own, args=(used.template, list(used.answers or ())))
+
+
+def _own(template: str, answers: list[str]) -> None:
+    draft.put((*TASK, "read"), "answers")
+    draft.put((*TASK, "template"), template)
+    draft.put((*TASK, "answers"), answers or None)
+
+
+def _lines(answers: object) -> str:
+    return "\n".join(map(str, answers)) if isinstance(answers, list) else ""
+
+
+def _or(given: object, standard: object) -> object:
+    return standard if given is None else given
+
+
+def _splits(now: Standing | None, address: str) -> list[str]:
+    """Those that the data have, where that is known without asking."""
+    if now and address.startswith("hub:"):
+        return splits(now.resolved.tasks[0].task, "tasks.0")
+    return SPLITS
+
+
+def _columns() -> None:
+    left, right = st.columns(2)
+    with left:
+        st.text_input(
+            "Text columns",
+            placeholder="found by itself",
+            help="One column, or two with a comma between for pairs of texts.",
+            **draft.bound("in.tasks.0.text", (*TASK, "text"), inputs.shown(draft.get((*TASK, "text"))), inputs.names),
+        )
+    with right:
+        st.text_input(
+            "Label column",
+            placeholder="found by itself",
+            **draft.bound("in.tasks.0.label", (*TASK, "label"), draft.get((*TASK, "label"), ""), lambda words: words.strip() or None),
+        )
