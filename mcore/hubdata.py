@@ -11,7 +11,8 @@ import json
 import threading
 from collections import OrderedDict
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 
 from mcore import datacard, hub
 from mcore.checkpoints import BUILTIN
@@ -113,9 +114,15 @@ def _card(listing: Listing, field: str) -> dict:
         return {}
     path = hub.small_file(listing, "README.md", datacard.MOST_CARD, field)
     try:
-        return datacard.front_matter(path.read_text(encoding="utf-8", errors="replace"))
+        return _front_matter(str(path))
     except (ValueError, RecursionError) as error:
         raise QuestionError(field, f"the head of README.md of {listing.repo} is no YAML ({error})", "choose another revision") from None
+
+
+@lru_cache(maxsize=8)
+def _front_matter(path: str) -> dict:
+    """Of a card, which does not change at a commit."""
+    return datacard.front_matter(Path(path).read_text(encoding="utf-8", errors="replace"))
 
 
 def _converted(listing: Listing, revision: str | None, field: str) -> Listing:

@@ -27,12 +27,28 @@ PIECE, GAP = 8 * 2**20, 2**18  # bytes asked for at once; bytes between two want
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """A column of a group of rows: where its bytes begin and end, what they take unpacked, how many values they are."""
+
+    column: str
+    begin: int
+    end: int
+    unpacked: int
+    values: int
+
+
+@dataclass(frozen=True)
 class Part:
-    """One file of a split with its footer read."""
+    """One file of a split with its footer read. ``groups``: the number of rows and the chunks of each group."""
 
     name: str
     footer: object  # pyarrow.parquet.FileMetaData
     schema: object  # pyarrow.Schema
+    groups: list[tuple[int, list[Chunk]]]
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for rows, _ in self.groups)
 
 
 class Ranged(io.RawIOBase):
@@ -83,7 +99,7 @@ def footers(found: Listing, names: tuple[str, ...], field: str) -> list[Part]:
     parts = [_footer(found, name, field) for name in names]
     if any(part.schema.names != parts[0].schema.names for part in parts):
         raise QuestionError(field, f"the files of the split in {found.repo} have different columns", "choose another configuration")
-    if (rows := sum(part.footer.num_rows for part in parts)) > MOST_ROWS:
+    if (rows := rows_of(parts)) > MOST_ROWS:
         raise QuestionError(field, f"the split has {rows:,} rows, more than {MOST_ROWS:,} that a sample is drawn from", "choose a smaller data set")
     return parts
 
@@ -100,21 +116,31 @@ def _footer(found: Listing, name: str, field: str) -> Part:
         raise damaged
     if length > MOST_FOOTER:
         raise QuestionError(field, f"{name} of {found.repo} describes itself in {length:,} bytes, more than {MOST_FOOTER:,}", "choose another data set")
-    file.held = []
-    file.plan = [(max(0, file.size - max(FOOTER, length + 8)), file.size)]
+    file.plan = [(file.size - length - 8, file.size)]
     try:
         footer = pq.read_metadata(file)
+        if footer.num_columns > MOST_COLUMNS or footer.num_row_groups > MOST_GROUPS:
+            what = f"{footer.num_columns:,} columns in {footer.num_row_groups:,} groups of rows"
+            raise QuestionError(field, f"{name} of {found.repo} has {what}", f"choose one with at most {MOST_COLUMNS:,} columns")
         schema = footer.schema.to_arrow_schema()
-        groups = [footer.row_group(i) for i in range(min(footer.num_row_groups, MOST_GROUPS + 1))]
-        fits = sum(group.num_rows for group in groups) == footer.num_rows and all(group.num_rows >= 0 for group in groups)
+        groups = [_group(footer.row_group(i)) for i in range(footer.num_row_groups)]
     except (pa.ArrowException, OSError, ValueError, RecursionError):
         raise damaged from None
-    if footer.num_columns > MOST_COLUMNS or len(groups) > MOST_GROUPS:
-        what = f"{footer.num_columns:,} columns in {len(groups):,} groups of rows"
-        raise QuestionError(field, f"{name} of {found.repo} has {what}", f"choose one with at most {MOST_COLUMNS:,} columns")
-    if not fits or len(set(schema.names)) != len(schema.names):
+    chunks = [chunk for _, inside in groups for chunk in inside]
+    plausible = all(0 <= chunk.begin <= chunk.end <= file.size and chunk.unpacked >= 0 for chunk in chunks) and all(rows >= 0 for rows, _ in groups)
+    if not plausible or sum(rows for rows, _ in groups) != footer.num_rows or len(set(schema.names)) != len(schema.names):
         raise damaged
-    return Part(name, footer, schema)
+    return Part(name, footer, schema, groups)
+
+
+def _group(told) -> tuple[int, list[Chunk]]:
+    """Rows and chunks of a group as its footer tells them."""
+    chunks = []
+    for one in (told.column(i) for i in range(told.num_columns)):
+        begin = min(one.data_page_offset, one.dictionary_page_offset or one.data_page_offset)
+        name = one.path_in_schema.split(".")[0]
+        chunks.append(Chunk(name, begin, begin + one.total_compressed_size, one.total_uncompressed_size, one.num_values))
+    return told.num_rows, chunks
 
 
 def shape(parts: list[Part]) -> tuple[Columns, ClassNames]:
@@ -130,7 +156,7 @@ def shape(parts: list[Part]) -> tuple[Columns, ClassNames]:
 
 
 def rows_of(parts: list[Part]) -> int:
-    return sum(part.footer.num_rows for part in parts)
+    return sum(part.rows for part in parts)
 
 
 def to_read(parts: list[Part], columns: tuple[str, ...], ids: np.ndarray) -> int:
@@ -149,13 +175,11 @@ def read(found: Listing, parts: list[Part], columns: tuple[str, ...], ids: np.nd
         file = Ranged(found, part.name, field, told)
         file.plan = _ranges(part, columns, groups)
         try:
-            if not all(0 <= begin <= end <= file.size for begin, end in file.plan):
-                raise ValueError("it points beyond its end")
             opened = pq.ParquetFile(file, metadata=part.footer, read_dictionary=_texts(part, columns), pre_buffer=False)
             for group, inside in groups.items():
                 _check_group(found, part, columns, group, field)
                 table = opened.read_row_group(group, columns=list(columns), use_threads=False)
-                if table.num_rows != part.footer.row_group(group).num_rows:
+                if table.num_rows != part.groups[group][0]:
                     raise ValueError("a group holds another number of rows than it says")
                 table = table.take(pa.array(inside))
                 if (held := held + _bytes(table)) > MOST_HELD:
@@ -173,8 +197,7 @@ def _touched(parts: list[Part], ids: np.ndarray) -> list[tuple[Part, dict[int, n
     found, begin = [], 0
     for part in parts:
         groups = {}
-        for i in range(part.footer.num_row_groups):
-            rows = part.footer.row_group(i).num_rows
+        for i, (rows, _) in enumerate(part.groups):
             first, last = np.searchsorted(ids, [begin, begin + rows])
             if first < last:
                 groups[i] = ids[first:last] - begin
@@ -184,21 +207,14 @@ def _touched(parts: list[Part], ids: np.ndarray) -> list[tuple[Part, dict[int, n
     return found
 
 
-def _chunks(part: Part, columns: tuple[str, ...], group: int) -> list:
-    told = part.footer.row_group(group)
-    chunks = [told.column(i) for i in range(told.num_columns)]
-    return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns]
+def _chunks(part: Part, columns: tuple[str, ...], group: int) -> list[Chunk]:
+    return [chunk for chunk in part.groups[group][1] if chunk.column in columns]
 
 
 def _ranges(part: Part, columns: tuple[str, ...], groups: Iterable[int]) -> list[tuple[int, int]]:
     """The bytes that hold these columns of these groups, near ones joined."""
-    wanted = []
-    for group in groups:
-        for chunk in _chunks(part, columns, group):
-            begin = chunk.dictionary_page_offset if chunk.has_dictionary_page and chunk.dictionary_page_offset else chunk.data_page_offset
-            wanted.append((min(begin, chunk.data_page_offset), min(begin, chunk.data_page_offset) + chunk.total_compressed_size))
     joined: list[tuple[int, int]] = []
-    for begin, end in sorted(wanted):
+    for begin, end in sorted((chunk.begin, chunk.end) for group in groups for chunk in _chunks(part, columns, group)):
         if joined and begin - joined[-1][1] <= GAP and end - joined[-1][0] <= PIECE:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         else:
@@ -209,8 +225,8 @@ def _ranges(part: Part, columns: tuple[str, ...], groups: Iterable[int]) -> list
 def _check_group(found: Listing, part: Part, columns: tuple[str, ...], group: int, field: str) -> None:
     """A group is held whole while its rows are taken."""
     chunks = _chunks(part, columns, group)
-    size = max(sum(chunk.total_uncompressed_size for chunk in chunks), sum(chunk.total_compressed_size for chunk in chunks))
-    if size > MOST_HELD or any(chunk.num_values > MOST_ROWS for chunk in chunks) or any(chunk.total_uncompressed_size < 0 for chunk in chunks):
+    size = max(sum(chunk.unpacked for chunk in chunks), sum(chunk.end - chunk.begin for chunk in chunks))
+    if size > MOST_HELD or any(chunk.values > MOST_ROWS for chunk in chunks):
         told = f"{part.name} of {found.repo} has a group of rows of {size:,} bytes, more than {MOST_HELD:,} that are held at once"
         raise QuestionError(field, told, "choose a smaller data set, or save some of its rows as a file")
 

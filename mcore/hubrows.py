@@ -60,9 +60,12 @@ def chosen(found: Found, split: str, wanted: Asked, task: Task, field: str, role
     files, listing = found.config.splits[split], found.listing
     where = f"{field}.task"
     size = sum(listing.files[name].size for name in files)
-    copy = hubcopies.place(listing, [found.name, split, wanted.text, wanted.label, wanted.used, wanted.labelled, task.limit, task.sample_seed])
+
+    def copy(text: tuple[str, ...], label: str | None) -> Path:
+        return hubcopies.place(listing, [found.name, split, text, label, wanted.used, wanted.labelled, task.limit, task.sample_seed])
+
     missing = hub.missing(listing, files)
-    if missing and (kept := hubcopies.read(copy)) is not None:
+    if missing and (kept := hubcopies.read(copy(wanted.text, wanted.label))) is not None:
         return kept
     if columns.ENDINGS[Path(files[0]).suffix] != "parquet":
         if size > MOST_TEXT_FILES:
@@ -75,7 +78,8 @@ def chosen(found: Found, split: str, wanted: Asked, task: Task, field: str, role
         missing = []
     table = _of_parquet(found, split, wanted, task, field, role)
     if missing:
-        hubcopies.write(copy, table)
+        for place in {copy(wanted.text, wanted.label), copy(tuple(table.text), table.label)}:  # as asked, and with every name written out
+            hubcopies.write(place, table)
     return table
 
 
@@ -92,8 +96,8 @@ def _of_text_files(found: Found, split: str, wanted: Asked, task: Task, field: s
         here = len(next(iter(read.values()), ()))
         whole = {key: whole.get(key, [None] * rows) + read.get(key, [None] * here) for key in dict.fromkeys((*whole, *read))}
         rows += here
-    wanted = named(whole, wanted, field)
     ids = _sampled(rows, split, task, field, role)
+    wanted = named(whole, wanted, field)
     chosen = {name: [whole[name][i] for i in ids] for name in wanted.columns}
     return _table(found, split, wanted, ids, chosen, found.config.classes, lambda: whole[wanted.label], field)
 
@@ -185,11 +189,12 @@ def _most_fetched() -> int:
 
 
 def _fetch(listing: Listing, files: tuple[str, ...], field: str) -> None:
-    need = sum(listing.files[name].size for name in hub.missing(listing, files))
+    missing = hub.missing(listing, files)
+    need = sum(listing.files[name].size for name in missing)
     if need > (most := _most_fetched()):
         raise QuestionError(field, f"{listing.repo} needs {need:,} bytes, more than {most:,} that are fetched", "choose a smaller data set")
-    if need:
-        hub.fetch(listing, files, field, _counting(listing.repo, need), lambda: False)
+    if missing:
+        hub.fetch(listing, missing, field, _counting(listing.repo, need), lambda: False)
 
 
 def _counting(repo: str, of: int) -> Callable[[int], None]:

@@ -275,7 +275,6 @@ def test_a_file_that_is_no_task_is_answered_with_a_sentence(name, content, field
         ({"task": "builtin:speech", "text": "sentence"}, r"tasks\.0\.text: "),
         ({"task": "local:/nowhere/t.csv"}, r"tasks\.0\.task: there is no file"),
         ({"task": "local:/tmp"}, r"tasks\.0\.task: "),
-        ({"task": "hub:nyu-mll/glue/mnli"}, r"tasks\.0\.task: .*Hub"),
     ],
 )
 def test_a_task_that_is_not_there_is_named(fields, match):
