@@ -15,7 +15,7 @@ import altair as alt
 import numpy as np
 
 from mcore.charts_theme import PAPER, Theme, finish, growing, panel_axis, panel_scale, theme, ticks, way_axis, way_scale
-from mcore.names import finite, nats, same_t, share, unit
+from mcore.names import finite, nats, reader, same_t, share, unit
 from mcore.words import alternative
 
 PIECE = 1 / 60  # of the path: the line is drawn in pieces this long, each in the colour of its t
@@ -79,7 +79,7 @@ def _path(
     asked = sorted(same_t(asked_t if asked_t is not None else ()))
     loss = Panel("loss", 0, high, loss_domain(result))
     accuracy = Panel("accuracy", high + gap, high + gap + low, accuracy_domain(result))
-    above = [_frame(loss, look, f"Loss ({unit(result)})", ".2~f"), *_lines(result, asked, loss, look), *_barrier(result, loss, look)]
+    above = [_frame(loss, look, f"Loss ({unit(result)}){reader(result)}", ".2~f"), *_lines(result, asked, loss, look), *_barrier(result, loss, look)]
     above += [*_names(result, loss, look), *_points(result, loss, look)]
     below = [_frame(accuracy, look, share(result).capitalize(), "~%"), *_lines(result, asked, accuracy, look)]
     below += _baseline(result, accuracy, look)

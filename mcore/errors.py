@@ -24,6 +24,10 @@ def _line(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
+class NoHead(QuestionError):
+    """Neither endpoint says which label it means, and a head could be fitted that does."""
+
+
 class Cancelled(McoreError):
     """Somebody asked to stop; everything finished so far is kept."""
 

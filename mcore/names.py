@@ -29,6 +29,11 @@ def share(result: Mapping) -> str:
     return (result.get("measure") or {}).get("accuracy", "accuracy")
 
 
+def reader(result: Mapping) -> str:
+    """``, read-out fitted at each t`` where one task's entry of a result was read so; nothing for a head that was trained."""
+    return ", read-out fitted at each t" if result.get("head") == "fitted" else ""
+
+
 def percent(fraction: float | None) -> str:
     """A fraction as a percentage with one digit: ``85.3 %``."""
     return "–" if not finite(fraction) else f"{plain(100 * fraction, 1)} %"

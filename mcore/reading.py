@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-from mcore.errors import QuestionError
+from mcore.errors import NoHead, QuestionError
 from mcore.prompts import MASK
 from mcore.question import Task
 from mcore.tasks import Rows
@@ -64,10 +64,10 @@ def read_of(task: Task, rows: Rows, kind: Kind, heads: Sequence[Collection[Kind]
     """
     read = task.read or _usual(rows, kind, heads, field)
     if read == "head" and kind != "classifier":
-        raise QuestionError(f"{field}.read", f"A has {heads_told(heads[0])} and B {heads_told(heads[1])}, neither one for labels", _possible(rows, kind))
+        raise _unread(rows, kind, f"A has {heads_told(heads[0])} and B {heads_told(heads[1])}, neither one for labels", field)
     if read in ("answers", "tokens") and kind not in LANGUAGE:
         told = f"A has {heads_told(heads[0])} and B {heads_told(heads[1])}; words are read from two language models of one kind"
-        raise QuestionError(f"{field}.read", told, _possible(rows, kind))
+        raise _unread(rows, kind, told, field)
     for name in ("answers", "normalised"):
         if read != "answers" and getattr(task, name) is not None:
             raise QuestionError(f"{field}.{name}", f"it means nothing where {read} is read", 'leave it out, or read "answers"')
@@ -91,8 +91,12 @@ def _usual(rows: Rows, kind: Kind, heads: Sequence[Collection[Kind]], field: str
     if kind in LANGUAGE and rows.labels is None:
         return "tokens"
     if kind in LANGUAGE:
-        raise QuestionError(f"{field}.read", f"A and B have {NAMES[kind]}, and it is not said how it names a label", _possible(rows, kind))
-    raise QuestionError(f"{field}.read", f"A has {heads_told(heads[0])} and B {heads_told(heads[1])}", _possible(rows, kind))
+        raise _unread(rows, kind, f"A and B have {NAMES[kind]}, and it is not said how it names a label", field)
+    raise _unread(rows, kind, f"A has {heads_told(heads[0])} and B {heads_told(heads[1])}", field)
+
+
+def _unread(rows: Rows, kind: Kind, wrong: str, field: str) -> QuestionError:
+    return (QuestionError if rows.labels is None else NoHead)(f"{field}.read", wrong, _possible(rows, kind))
 
 
 def _possible(rows: Rows, kind: Kind) -> str:

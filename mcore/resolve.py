@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from mcore import fitted, reading, tasks
 from mcore.checkpoints import Checkpoint
-from mcore.errors import QuestionError
+from mcore.errors import NoHead, QuestionError
 from mcore.joinable import check_joinable
 from mcore.labels import may_fit
 from mcore.question import Experiment, Recipe, Task, fingerprint
@@ -230,7 +230,8 @@ def _head(task: ResolvedTask, field: str, a: Endpoint, b: Endpoint) -> str:
     sides = [end.side for end in (a, b) if _fits(end, task.rows)]
     if not sides:
         told = "; ".join(f"{end.side.upper()} has {_labels_told(end.labels)}" for end in (a, b))
-        raise QuestionError(
+        wrong = NoHead if task.rows.labels is not None else QuestionError
+        raise wrong(
             f"{field}.task", f"neither endpoint has a head for {_wanted_told(task.rows)} ({told})",
             "tune one of them on this task, choose another task, name the outputs in labels, or read a fitted head",
         )  # fmt: skip

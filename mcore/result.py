@@ -67,6 +67,7 @@ def _task(resolved: Resolved, number: int, store: Store) -> dict:
         "labels": list(names),
         "constant_baseline": constant_baseline(task.rows) if measures.by_label(task) else None,
         "head": resolved.heads[number],
+        **({"fitted_on": len(task.fitting)} if task.fitting is not None else {}),
         "label_order": {side: order.as_json(names) for side, order in (orders or {}).items() if classes},
         "t": asked,
         "loss": [found[t].loss for t in asked],

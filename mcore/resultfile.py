@@ -127,7 +127,8 @@ class TaskResult(Part):
     measure: Measure = Measure(loss="nats", accuracy="accuracy")
     labels: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=1000)]
     constant_baseline: Share | None = None
-    head: Literal["both", "a", "b"] = "both"
+    head: Literal["both", "a", "b", "fitted"] = "both"
+    fitted_on: Annotated[int, Field(ge=0)] | None = None
     label_order: Orders = Orders()
     t: Points[Share]
     loss: Points[Loss]

@@ -19,6 +19,7 @@ from mcore.names import (
     nats,
     percent,
     plain,
+    reader,
     same_t,
     share,
     size,
@@ -54,6 +55,7 @@ glossary: dict[str, str] = {
     "correctness": "The fraction of looks during training at which a row was predicted right.",
     "calibration error": "How far confidence and accuracy lie apart, averaged over 15 bins of confidence.",
     "head": "The last layer, new in each fine-tuning, that turns what the model has read into a label.",
+    "fitted head": "A linear read-out of the last hidden states, fitted at each t on training rows: what the body holds ready for a task.",
     "seed": "The number that fixes a random choice: how the head starts, or in which order the rows come.",
     "nats": "The unit of loss: the natural logarithm of how unexpected the true label was; 0.69 is a coin toss.",
     "pre-training step": "How long the base had been trained on plain text before it was fine-tuned.",
@@ -86,7 +88,7 @@ def meaning(
     accuracy = _accuracy_sentence(result, barrier["accuracy_chord"])
     second, extra = (_weak_sentence(result, weak), (accuracy,)) if weak else (accuracy, ())
     summary = _capital(so_far + _verdict(barrier["loss_chord"], bool(missing), unit(result))) + " " + second
-    more = (*extra, *_knowledge_sentences(result), *_ensemble_sentences(result))
+    more = (*_fitted_sentences(result), *extra, *_knowledge_sentences(result), *_ensemble_sentences(result))
     return Meaning(summary, _rest(missing, barrier) if missing else _next(result, experiment, weak), more)
 
 
@@ -171,6 +173,16 @@ def _accuracy_sentence(result: Mapping, drop: Mapping) -> str:
     if drop["high"] <= SMALL_DROP:
         return f"{name} falls no more than {value} points below its own chord."
     return f"{name} falls {value} points ({low} to {high}) below its own chord at t = {t_text(drop['t'])}."
+
+
+def _fitted_sentences(result: Mapping) -> tuple[str, ...]:
+    if result.get("head") != "fitted":
+        return ()
+    rows = f"{result['fitted_on']:,} training rows" if result.get("fitted_on") else "training rows"
+    return (
+        f"A fitted head reads it: a new linear read-out at each t, fitted on {rows}, none of them evaluated. "
+        "It tells what the body holds for the task, not whether two models that were tuned for it would be connected.",
+    )
 
 
 def _knowledge_sentences(result: Mapping) -> tuple[str, ...]:
@@ -276,5 +288,5 @@ def alternative(result: Mapping) -> str:
     )
     barrier = (result.get("barrier") or {}).get("loss_chord")
     counted = "1 point" if len(pairs) == 1 else f"{len(pairs)} points"
-    told = f"Loss and accuracy along the path from A (t = 0) to B (t = 1), {counted}, {len(result['rows']):,} rows: {told}."
+    told = f"Loss and accuracy along the path from A (t = 0) to B (t = 1), {counted}, {len(result['rows']):,} rows{reader(result)}: {told}."
     return f"{told} {_capital(_verdict(barrier, False, unit(result)))}" if barrier else told
