@@ -96,13 +96,13 @@ def _tokens(tokens: Tokens, texts: Sequence) -> tuple[list[dict[str, Ids]], list
         return encoded, [[(i, token, row) for i, token in enumerate(one["input_ids"][1:])] for row, one in enumerate(encoded)]
     special, hidden, wanted = set(tokens.tokenizer.all_special_ids), [], []
     for row, one in enumerate(encoded):
-        places = _chosen(one["input_ids"], special)
+        places = hidden_places(one["input_ids"], special)
         hidden.append(_masked(one, places, tokens.tokenizer.mask_token_id))
         wanted.append([(i, one["input_ids"][i], row) for i in places])
     return hidden, wanted
 
 
-def _chosen(ids: Ids, special: set[int]) -> list[int]:
+def hidden_places(ids: Ids, special: set[int]) -> list[int]:
     """Places of the tokens to hide: 15 %, at least one; the same for the same text, wherever it stands."""
     free = [i for i, token in enumerate(ids) if token not in special]
     seed = int.from_bytes(hashlib.sha256(repr(ids).encode()).digest()[:8], "big")

@@ -91,6 +91,33 @@ def byte_pairs_without_padding() -> hf.PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
+@cache
+def byte_pairs_with_a_beginning() -> hf.PreTrainedTokenizerFast:
+    """As Llama has it: <s> before every text, nothing after it, and no token that pads."""
+    made = _bpe(["<unk>", "<s>", "</s>"])
+    made.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)])
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", model_input_names=["input_ids", "attention_mask"],
+        model_max_length=64,
+    )  # fmt: skip
+
+
+@cache
+def unigrams() -> hf.PreTrainedTokenizerFast:
+    """As T5 has it: <pad> 0, </s> 1 after every text, words that begin with their space."""
+    made = Tokenizer(models.Unigram())
+    made.pre_tokenizer, made.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    special = ["<pad>", "</s>", "<unk>"]
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789.,:?!\"“()▁")
+    trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="<unk>", initial_alphabet=letters, show_progress=False)
+    made.train_from_iterator(CORPUS, trainer)
+    made.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_input_names=["input_ids", "attention_mask"],
+        model_max_length=64,
+    )  # fmt: skip
+
+
 def _bpe(special: list[str]) -> Tokenizer:
     made = Tokenizer(models.BPE())
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
@@ -148,10 +175,27 @@ FAMILIES = {
     ),
 }  # fmt: skip
 
+LANGUAGE = {  # families of language models that are no classifiers here
+    "gpt-neox": Family(
+        hf.GPTNeoXConfig, {**SHAPE, "bos_token_id": 0, "eos_token_id": 0}, byte_pairs_without_padding, "gpt_neox."
+    ),
+    "llama": Family(
+        hf.LlamaConfig, {**SHAPE, "num_key_value_heads": 1, "bos_token_id": 1, "eos_token_id": 2}, byte_pairs_with_a_beginning, "model."
+    ),
+    "t5": Family(
+        hf.T5Config,
+        {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2, "pad_token_id": 0, "eos_token_id": 1,
+         "decoder_start_token_id": 0, "dropout_rate": 0.0},
+        unigrams,
+        "",
+    ),
+}  # fmt: skip
+EVERY = FAMILIES | LANGUAGE
+
 
 def model(family: str, seed: int, labels: Sequence[str] = LABELS, opener: type = hf.AutoModelForSequenceClassification):
     """A random model; every parameter is away from its initial value, so that a tensor that is missed is noticed."""
-    kind = FAMILIES[family]
+    kind = EVERY[family]
     names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -165,7 +209,7 @@ def model(family: str, seed: int, labels: Sequence[str] = LABELS, opener: type =
 def save(folder: Path, family: str, seed: int, labels: Sequence[str] = LABELS, opener: type = hf.AutoModelForSequenceClassification, **how) -> Path:
     """A folder that save_pretrained wrote, model and tokenizer. ``how`` is handed to save_pretrained."""
     model(family, seed, labels, opener).save_pretrained(folder, **how)
-    FAMILIES[family].tokenizer().save_pretrained(folder)
+    EVERY[family].tokenizer().save_pretrained(folder)
     return folder
 
 
