@@ -249,8 +249,14 @@ def _places(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], model: Pre
 
 def _check_tied(a: Checkpoint, b: Checkpoint) -> None:
     """Raise a ``QuestionError`` where one has an output layer of its own and the other that of its embeddings."""
-    configs = [AutoConfig.from_pretrained(one.folder, local_files_only=True, trust_remote_code=False) for one in (a, b)]
-    if len({getattr(config.get_text_config(), "tie_word_embeddings", None) for config in configs}) > 1:
+    tied = set()
+    for checkpoint, field in ((a, "a"), (b, "b")):
+        try:
+            config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # whatever a stranger's configuration leads to
+            raise QuestionError(field, f"transformers cannot read its config.json ({_first_line(error)})", "choose another checkpoint") from None
+        tied.add(getattr(config.get_text_config(), "tie_word_embeddings", None))
+    if len(tied) > 1:
         raise QuestionError("b", "the output layer is tied to the embeddings in one of A and B, and not in the other", "choose two of one kind")
 
 

@@ -124,3 +124,28 @@ def test_equal_ends_have_no_barrier_at_all():
     told = barriers([0, 0.5, 1], np.full((3, 9), 0.3), np.ones((3, 9), bool))
     for measure in told.values():
         assert [measure[key] for key in ("value", "low", "high")] == pytest.approx([0, 0, 0], abs=1e-12)
+
+
+def test_weights_count_an_example_as_often_as_they_say():
+    random = np.random.default_rng(5)
+    t, losses = np.linspace(0, 1, 5), random.random((5, 6))
+    weights = np.array([3, 1, 2, 1, 4, 2])
+    right = losses < 0.5
+    weighted, repeated = barriers(t, losses, right, 10, weights=weights), barriers(t, losses.repeat(weights, 1), right.repeat(weights, 1), 10)
+    for name, rise in weighted.items():
+        assert rise["value"] == pytest.approx(repeated[name]["value"]) and rise["t"] == repeated[name]["t"]
+        assert rise["low"] <= rise["value"] <= rise["high"]
+
+
+def test_examples_that_weigh_nothing_are_as_if_they_were_not_there():
+    losses = np.random.default_rng(6).random((5, 8))
+    t, weights = np.linspace(0, 1, 5), np.array([0, 2, 3, 0, 1, 5, 1, 0])
+    left = weights > 0
+    assert barriers(t, losses, losses > 0.5, 50, weights=weights) == barriers(t, losses[:, left], losses[:, left] > 0.5, 50, weights=weights[left])
+
+
+def test_equal_weights_give_the_unweighted_barrier():
+    losses = np.random.default_rng(7).random((5, 8))
+    t, weights = np.linspace(0, 1, 5), np.full(8, 4)
+    for name, rise in barriers(t, losses, losses > 0.5, 50).items():
+        assert barriers(t, losses, losses > 0.5, 50, weights=weights)[name] == pytest.approx(rise)

@@ -300,6 +300,16 @@ def test_an_answer_that_leaves_no_room_is_refused(ends, rows, store):
         answer(tiny.experiment(a, b, task(rows, template="{text}", answers=["no", long], max_length=16)), store)
 
 
+def test_an_output_layer_of_its_own_is_not_joined_to_a_tied_one(ends, rows, store, tmp_path):
+    a, _ = ends("gpt2")
+    own = tiny.FAMILIES["gpt2"]
+    config = own.config(vocab_size=len(own.tokenizer()), **own.values, tie_word_embeddings=False)
+    CAUSAL.from_config(config).save_pretrained(tmp_path / "own")
+    own.tokenizer().save_pretrained(tmp_path / "own")
+    with pytest.raises(QuestionError, match=r"^b: the output layer is tied to the embeddings in one of A and B"):
+        answer(tiny.experiment(a, tmp_path / "own", task(rows, read="tokens", text="text")), store)
+
+
 def test_a_checkpoint_that_lacks_its_output_layer_is_no_language_model(ends, rows, store, tmp_path):
     from safetensors.torch import save_file
 
