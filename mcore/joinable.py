@@ -6,7 +6,6 @@ Heads may differ: each task is read with the output layer of the endpoint that h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mcore.checkpoints import Checkpoint, Stored
@@ -68,12 +67,12 @@ class Verdict:
 
 def joinability(a: Checkpoint, b: Checkpoint) -> Verdict:
     """What can be told of the two from their configurations, headers and tokenizers."""
-    tensors = tuple(_differing(a, b))
+    tensors, decisive = _differing(a, b)
     findings, notes = [_architecture(a, b)], []
     if a.unread or b.unread:
         notes.append("shapes are compared once they are fetched")
     else:
-        findings.append(_shapes(tensors))
+        findings.append(_shapes(tensors, decisive))
     if any(one.tokenizer.startswith("files ") for one in (a, b)):  # too large to be read before it is fetched: ``run`` asks again
         notes.append("tokenizers are compared once they are fetched")
     else:
@@ -110,17 +109,22 @@ def _architecture(a: Checkpoint, b: Checkpoint) -> Finding:
     return Finding("architecture")
 
 
-def _differing(a: Checkpoint, b: Checkpoint) -> Iterator[Differs]:
-    for name, tensor in a.tensors.items():
-        other = b.tensors.get(name)
-        if other and tensor.shape != other.shape and ("embed" in name or not _only_rows_differ(tensor, other)):
-            yield Differs(name, tensor.shape, other.shape)
+def _differing(a: Checkpoint, b: Checkpoint) -> tuple[tuple[Differs, ...], int]:
+    """Tensors of both whose shapes are not one, and how many of them, the first, cannot be output layers of two label sets.
+
+    Where there are none of the first kind, the others are such layers and nothing differs.
+    """
+    every = [(name, tensor, b.tensors[name]) for name, tensor in a.tensors.items() if name in b.tensors and tensor.shape != b.tensors[name].shape]
+    head = {name: "embed" not in name and _only_rows_differ(one, other) for name, one, other in every}
+    decisive = len(every) - sum(head.values())
+    told = [Differs(name, one.shape, other.shape) for name, one, other in sorted(every, key=lambda tensor: head[tensor[0]])]
+    return tuple(told) if decisive else (), decisive
 
 
-def _shapes(tensors: tuple[Differs, ...]) -> Finding:
+def _shapes(tensors: tuple[Differs, ...], decisive: int) -> Finding:
     if not tensors:
         return Finding("shapes")
-    if all(any(part in tensor.name for part in VOCABULARY) for tensor in tensors):
+    if all(any(part in tensor.name for part in VOCABULARY) for tensor in tensors[:decisive]):
         return Finding("shapes", f"its vocabulary has another size: {tensors[0]}", "choose two checkpoints with one vocabulary")
     some = ", ".join(map(str, tensors[:NAMED])) + (f" and {len(tensors) - NAMED:,} more" if len(tensors) > NAMED else "")
     return Finding("shapes", f"{some} cannot be blended: the shapes differ", "choose two checkpoints of one size")

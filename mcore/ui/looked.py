@@ -38,10 +38,14 @@ def facts(model: Checkpoint) -> list[str]:
     """Architecture, parameters, dtype, files, labels, licence: in this order, what is known."""
     told = [
         str((model.config.get("architectures") or [model.config.get("model_type") or "unknown"])[0]),
-        f"{count(model.parameters)} parameters",
+        f"{'about ' if model.unread else ''}{count(model.parameters)} parameters",
         " and ".join(sorted({DTYPES.get(one.dtype, one.dtype.lower()) for one in model.tensors.values()} - {"i64", "i32", "bool", "u8"})),
         f"{size(left)} to fetch" if (left := to_fetch(model)) else size(model.bytes),
     ]
+    if model.base:
+        told.append(f"an adapter of {model.base.address.removeprefix('hub:').partition('@')[0]}")
+    if model.pickled:
+        told.append("weights in a pickle")
     if model.labels:
         more = len(model.labels) - MOST_LABELS
         told.append("labels " + ", ".join(model.labels[:MOST_LABELS]) + (f" and {more} more" if more > 0 else ""))
