@@ -116,6 +116,7 @@ def look_at(folder: Path, address: str, field: str) -> Checkpoint:
     tokenizer_files = tokenizer_in(folder)
     if not tokenizer_files:
         raise QuestionError(field, f"there is no tokenizer in {folder}", "save the tokenizer beside the model (save_pretrained)")
+    tokenizer = tokenizer_digest(tokenizer_files, field)
     return Checkpoint(
         address=address,
         folder=folder,
@@ -123,7 +124,7 @@ def look_at(folder: Path, address: str, field: str) -> Checkpoint:
         config=config,
         labels=labels_of(config, field),
         tensors=tensors,
-        tokenizer=tokenizer_digest(tokenizer_files, field),
+        tokenizer=tokenizer,
         weights=tuple(weights),
         notices=() if tensors else (f"The weights of {folder.name} are read from a pickle, of which nothing but tensors is loaded.",),
     )
@@ -213,12 +214,12 @@ def _weights(folder: Path, field: str) -> list[str]:
 
 def tokenizer_digest(files: list[Path], field: str) -> str:
     """One digest for what the tokenizer does: padding and truncation are settings of a call, not part of it."""
+    first = files[0].stat()
+    if large := [file.name for file in files if file.stat().st_size > MOST_TOKENIZER_BYTES]:
+        raise QuestionError(field, f"its {large[0]} is larger than {MOST_TOKENIZER_BYTES >> 20} MiB", "give an ordinary transformers folder")
     if files[0].name == "tokenizer.json":
-        stat = files[0].stat()
-        if stat.st_size > MOST_TOKENIZER_BYTES:
-            raise QuestionError(field, "its tokenizer.json is larger than 200 MiB", "give an ordinary transformers folder")
         try:
-            return _fast_tokenizer_digest(str(files[0]), stat.st_size, stat.st_mtime_ns)
+            return _fast_tokenizer_digest(str(files[0]), first.st_size, first.st_mtime_ns)
         except (ValueError, AttributeError, RecursionError):
             raise QuestionError(field, f"{files[0]} is not a JSON object", "save the tokenizer again (save_pretrained)") from None
     return hashlib.sha256("".join(file_digest(file) for file in files).encode()).hexdigest()[:32]

@@ -33,7 +33,7 @@ from mcore.store import Store
 
 LOOK = 900_000  # bytes of a repository that are read, at the most, to look at it
 LISTED = 300  # about as many of them are taken by each file of its listing, beside the name
-MOST_LOOKED_CONFIG, MOST_LOOKED_HEADERS = 200_000, 200_000
+MOST_LOOKED_CONFIG, MOST_LOOKED_HEADERS = 200_000, 400_000
 READ_WHOLE = 700_000  # bytes of a tokenizer that are read to compare it; a larger one is known by its digest
 TELL = 0.5  # seconds between two tellings of a download
 

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -112,6 +112,7 @@ def hub() -> Iterator[Hub]:
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # an answer's body does not wait for its head to be acknowledged
 
     def log_message(self, *_: object) -> None:
         pass
@@ -240,7 +241,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(fault.length if fault and fault.length is not None else len(data)))
         self.end_headers()
         if body:
-            self.wfile.write(sent)
+            with suppress(ConnectionError):  # who asked has heard enough
+                self.wfile.write(sent)
         if len(sent) < len(data) or (fault and fault.length is not None):
             self.close_connection = True
 
