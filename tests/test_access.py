@@ -13,7 +13,7 @@ import pytest
 from app_in_apptest import page, words
 from asking_runner import digest
 from hub_server import Fault, hub
-from test_hub import answer, hosted, question, server  # noqa: F401 (fixtures)
+from test_hub import answer, question
 from test_worker import TESTS, House, until
 
 from mcore import access, hubcache
@@ -35,7 +35,7 @@ TOKEN, OTHER = "hf_onlyforthisvisitor123", "hf_anothervisitors456"
 
 
 @pytest.fixture
-def private(server, saved):  # noqa: F811
+def private(server, saved):
     """org/model-a is private, org/model-b public, org/gated gated; another token is known but may read nothing. The private one's commit."""
     server.tokens.add(OTHER)
     server.put("org/model-b", saved("bert", 2))
@@ -43,13 +43,13 @@ def private(server, saved):  # noqa: F811
     return server.put("org/model-a", saved("bert", 1), token=TOKEN)
 
 
-def carried(server, repository: str) -> set[str | None]:  # noqa: F811
+def carried(server, repository: str) -> set[str | None]:
     """The tokens that requests for a repository carried."""
     return {asked.token for asked in server.asked if repository in asked.path}
 
 
 @pytest.mark.parametrize("given", ["typed", "HF_TOKEN"])
-def test_a_token_goes_only_with_requests_for_what_refused_to_be_read_without(server, private, rows, store, monkeypatch, given):  # noqa: F811
+def test_a_token_goes_only_with_requests_for_what_refused_to_be_read_without(server, private, rows, store, monkeypatch, given):
     if given == "HF_TOKEN":
         monkeypatch.setenv("HF_TOKEN", TOKEN)
     with access.using(TOKEN if given == "typed" else None):
@@ -65,8 +65,8 @@ def test_a_token_goes_only_with_requests_for_what_refused_to_be_read_without(ser
         assert answer(pinned, store)[1]["complete"] and not server.asked
 
 
-def test_on_a_host_what_one_visitor_may_read_another_may_not(server, private, hosted):  # noqa: F811
-    hosted()
+def test_on_a_host_what_one_visitor_may_read_another_may_not(server, private, host):
+    host()
     with access.using(TOKEN):
         looked = look("hub:org/model-a", "a")
     assert looked.parameters
@@ -79,8 +79,8 @@ def test_on_a_host_what_one_visitor_may_read_another_may_not(server, private, ho
         assert look(f"hub:org/model-a@{private}", "a").folder == looked.folder and not server.asked
 
 
-def test_on_a_host_the_files_of_a_gated_repository_are_kept_for_who_may_read_them(server, private, rows, store, hosted, tmp_path):  # noqa: F811
-    hosted()
+def test_on_a_host_the_files_of_a_gated_repository_are_kept_for_who_may_read_them(server, private, rows, store, host, tmp_path):
+    host()
     with access.using(None), pytest.raises(QuestionError, match="org/gated is gated; accept its licence"):
         look("hub:org/gated", "a")  # it may be listed
     with access.using(TOKEN):
@@ -91,7 +91,7 @@ def test_on_a_host_the_files_of_a_gated_repository_are_kept_for_who_may_read_the
         look("hub:org/gated", "a")
 
 
-def test_what_was_open_when_it_was_listed_and_is_private_now_is_asked_for_anew(server, saved, rows, store):  # noqa: F811
+def test_what_was_open_when_it_was_listed_and_is_private_now_is_asked_for_anew(server, saved, rows, store):
     for side, seed in (("a", 1), ("b", 2)):
         server.put(f"org/model-{side}", saved("bert", seed))
     with access.using(TOKEN):
@@ -111,7 +111,7 @@ def test_what_was_open_when_it_was_listed_and_is_private_now_is_asked_for_anew(s
     (True, "hf_expired_1", "org/model-a", "the Hub does not know the token that was typed; it may have expired"),
     (False, "hf_expired_1", "org/model-a", "the Hub does not know the token of this machine .HF_TOKEN or the login's.; .* set HF_TOKEN or log in"),
 ])  # fmt: skip
-def test_each_refusal_has_a_sentence_that_says_what_to_do(server, private, monkeypatch, visitor, token, address, said):  # noqa: F811
+def test_each_refusal_has_a_sentence_that_says_what_to_do(server, private, monkeypatch, visitor, token, address, said):
     if token and not visitor:
         monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(hub_client.Refused, match=said.format(hub=server.address)) as told:
@@ -123,7 +123,7 @@ def test_each_refusal_has_a_sentence_that_says_what_to_do(server, private, monke
     assert not token or token not in str(told.value)
 
 
-def test_another_host_that_the_hub_sends_on_to_gets_no_token(server, private, saved, rows, store):  # noqa: F811
+def test_another_host_that_the_hub_sends_on_to_gets_no_token(server, private, saved, rows, store):
     with hub() as other:
         other.put("org/model-a", saved("bert", 1))
         server.faults.append(Fault("model-a/resolve/.*safetensors", elsewhere=other.address))
@@ -132,7 +132,7 @@ def test_another_host_that_the_hub_sends_on_to_gets_no_token(server, private, sa
         assert {asked.method for asked in other.asked} >= {"GET"} and {asked.token for asked in other.asked} == {None}
 
 
-def test_no_log_and_no_file_holds_a_token_however_much_is_logged(server, private, rows, store, caplog, monkeypatch, tmp_path):  # noqa: F811
+def test_no_log_and_no_file_holds_a_token_however_much_is_logged(server, private, rows, store, caplog, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_DEBUG", True)
     server.faults.append(Fault("model-a/resolve/.*safetensors", cut=4000, times=1))
     with caplog.at_level(logging.DEBUG), access.using(TOKEN):
@@ -146,8 +146,8 @@ def test_no_log_and_no_file_holds_a_token_however_much_is_logged(server, private
     assert files and not [path for path in files if TOKEN.encode() in path.read_bytes() or TOKEN in str(path)]
 
 
-def test_a_host_removes_what_earlier_apps_read_for_their_visitors_and_leaves_that_of_others(server, private, hosted, tmp_path):  # noqa: F811
-    hosted()
+def test_a_host_removes_what_earlier_apps_read_for_their_visitors_and_leaves_that_of_others(server, private, host, tmp_path):
+    host()
     with access.using(TOKEN):
         mine = look("hub:org/model-a", "a").folder
     kept, gone = tmp_path / "cache/private/living/x", tmp_path / "cache/private/gone/x"
@@ -164,11 +164,11 @@ def test_a_host_removes_what_earlier_apps_read_for_their_visitors_and_leaves_tha
             hubcache._claimed.close()
 
 
-def test_what_is_kept_for_visitors_counts_towards_a_hosts_downloads(server, saved, rows, store, hosted, tmp_path):  # noqa: F811
+def test_what_is_kept_for_visitors_counts_towards_a_hosts_downloads(server, saved, rows, store, host, tmp_path):
     for number in (1, 2, 3, 4):
         server.put(f"org/model-{number}", saved("bert", number), token=TOKEN)
     size = look(f"local:{saved('bert', 1)}", "a").bytes
-    hosted(downloads=int(2.9 * size))
+    host(MCORE_MOST_DOWNLOADS=str(int(2.9 * size)))
     with access.using(TOKEN):
         for a, b in ((1, 2), (3, 4)):
             assert answer(question(rows, a=f"hub:org/model-{a}", b=f"hub:org/model-{b}"), store)[1]["complete"]
@@ -302,7 +302,7 @@ def test_what_comes_in_pieces_is_taken_whole():
 
 
 @pytest.fixture
-def asked(server, private, app_store, monkeypatch):  # noqa: F811
+def asked(server, private, app_store, monkeypatch):
     """A host's page whose A is private."""
     from mcore.profile import profile
 
@@ -361,7 +361,7 @@ def test_what_is_no_token_is_said_and_kept_nowhere(asked, typed):
     assert NO_TOKEN not in words(give(app, TOKEN))
 
 
-def test_every_request_of_a_page_is_made_for_its_visitor(asked, server):  # noqa: F811
+def test_every_request_of_a_page_is_made_for_its_visitor(asked, server):
     app = give(page(asked), TOKEN)
     server.asked.clear()
     hub_client._newest.clear()

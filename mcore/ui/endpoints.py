@@ -114,6 +114,7 @@ def _form(side: str) -> None:
         )
     elif kind == "Hub":
         hub_form(side)
+        token.place(side)
     elif kind == "Folder":
         st.text_input(
             "Folder",

@@ -8,7 +8,7 @@ from mcore.errors import QuestionError
 from mcore.hubdata import splits
 from mcore.prompts import MASK
 from mcore.reading import LANGUAGE
-from mcore.ui import draft, inputs
+from mcore.ui import draft, inputs, token
 from mcore.ui.engine import Standing
 from mcore.ui.html import show, text
 from mcore.ui.hub_form import data_set_form
@@ -22,6 +22,7 @@ PROMPT = ("read", "template", "answers", "normalised")
 def data_form(now: Standing | None) -> None:
     """Where the rows come from: a search on the Hub, the split, the columns."""
     data_set_form((*TASK, "task"))
+    token.place("task")
     address = str(draft.get((*TASK, "task"), ""))
     if address.startswith(("local:", "hub:")):
         _columns()

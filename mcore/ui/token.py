@@ -38,6 +38,10 @@ def offer(wrong: QuestionError | None, key: str) -> None:
 
 def _form(key: str) -> None:
     given, field = visitor.token() is not None, f"token-field-{key}"
+    if given:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            show(text(HERE, "body"))
+            st.button("Forget it", key=f"token-forget-{key}", icon=":material/key_off:", on_click=_forget)
     st.text_input(
         "Another token" if given else "Token",
         type="password",
@@ -50,9 +54,6 @@ def _form(key: str) -> None:
     )
     if st.session_state.get(WRONG):
         show(text(NO_TOKEN, "error"))
-    if given:
-        show(text(HERE, "body"))
-        st.button("Forget it", key=f"token-forget-{key}", icon=":material/key_off:", on_click=_forget)
     show(text(KEPT, "quiet"))
 
 
