@@ -284,7 +284,7 @@ def alternative(result: Mapping) -> str:
     marks = {0.0: "at A", 1.0: "at B"}
     shown = sorted({pairs[0], peak, pairs[-1]})
     told = "; ".join(
-        f"{marks.get(t, f'at t = {t_text(t)}')} loss {nats(loss)} {unit(result)}, {share(result)} {percent(right)}" for t, loss, right in shown
+        f"{marks.get(t, f'at t = {t_text(t)}')} {_loss_told(result, loss).replace(' of ', ' ')}, {share(result)} {percent(right)}" for t, loss, right in shown
     )
     barrier = (result.get("barrier") or {}).get("loss_chord")
     counted = "1 point" if len(pairs) == 1 else f"{len(pairs)} points"
