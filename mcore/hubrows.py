@@ -1,7 +1,7 @@
 """The chosen rows of one split of a data set on the Hub: fetched, read, and what there is to get right about them.
 
 A split of up to ``WHOLE`` bytes is fetched as it stands; of a larger one, where it is parquet, the row groups that hold the
-chosen rows, which are kept as a small file beside the Hub's cache.
+chosen rows. They are kept as a small file beside the Hub's cache, so that a second run neither asks nor reads parquet again.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mcore import columns, hub, hubcopies, hubparquet
+from mcore import columns, hub, hubcopies
 from mcore.columns import ClassNames, Columns
 from mcore.datacard import CONVERTED, Config
 from mcore.errors import QuestionError
 from mcore.hubcache import Listing
+from mcore.hubparquet import Reader, rows_of, to_read
 from mcore.profile import profile
 from mcore.question import Task
-from mcore.tables import Asked, Table, classes, named, sample, scores, texts
+from mcore.tables import Asked, Table, among, classes, named, sample, scores, texts
 
 WHOLE = 20_000_000  # bytes of a split that is fetched as it stands
 MOST_TEXT_FILES = 64 * 2**20  # bytes of csv or json, which are read whole and take some times as much memory
@@ -62,10 +63,9 @@ def chosen(found: Found, split: str, wanted: Asked, task: Task, field: str, role
     size = sum(listing.files[name].size for name in files)
 
     def copy(text: tuple[str, ...], label: str | None) -> Path:
-        return hubcopies.place(listing, [found.name, split, text, label, wanted.used, wanted.labelled, task.limit, task.sample_seed])
+        return hubcopies.place(listing, [found.name, split, text, label, wanted.used, wanted.labelled, task.limit, task.sample_seed, *filter(None, [wanted.choices])])
 
-    missing = hub.missing(listing, files)
-    if missing and (kept := hubcopies.read(copy(wanted.text, wanted.label))) is not None:
+    if (kept := hubcopies.read(copy(wanted.text, wanted.label))) is not None:
         return kept
     if columns.ENDINGS[Path(files[0]).suffix] != "parquet":
         if size > MOST_TEXT_FILES:
@@ -75,11 +75,9 @@ def chosen(found: Found, split: str, wanted: Asked, task: Task, field: str, role
         return _of_text_files(found, split, wanted, task, field, role)
     if size <= WHOLE:
         _fetch(listing, files, where)
-        missing = []
     table = _of_parquet(found, split, wanted, task, field, role)
-    if missing:
-        for place in {copy(wanted.text, wanted.label), copy(tuple(table.text), table.label)}:  # as asked, and with every name written out
-            hubcopies.write(place, table)
+    for place in {copy(wanted.text, wanted.label), copy(tuple(table.text), table.label)}:  # as asked, and with every name written out
+        hubcopies.write(place, table)
     return table
 
 
@@ -104,26 +102,23 @@ def _of_text_files(found: Found, split: str, wanted: Asked, task: Task, field: s
 
 def _of_parquet(found: Found, split: str, wanted: Asked, task: Task, field: str, role: str) -> Table:
     """Of parquet files, on this disk or the Hub."""
-    listing, where = found.listing, f"{field}.task"
-    parts = hubparquet.footers(listing, found.config.splits[split], where)
-    shape, of_schema = hubparquet.shape(parts)
-    names = found.config.classes | of_schema
-    if wanted.labelled and wanted.label is None and len(of_classes := [name for name in shape if name in names]) == 1:
-        wanted = replace(wanted, label=of_classes[0])
-    wanted = named(shape, wanted, field)
-    ids = _sampled(hubparquet.rows_of(parts), split, task, field, role)
-    everything = np.arange(hubparquet.rows_of(parts))
-    open_label = bool(wanted.label) and _names(found, wanted.label, names) is None
-    need = hubparquet.to_read(parts, wanted.columns, ids) + (hubparquet.to_read(parts, (wanted.label,), everything) if open_label else 0)
-    if need > (most := _most_fetched()):
-        told = f"the chosen rows of {split} of {listing.repo} lie in {need:,} bytes, more than {most:,} that are fetched"
-        raise QuestionError(where, told, "choose a smaller split or data set, or save some of its rows as a file")
-    told = _counting(listing.repo, need if hub.missing(listing, found.config.splits[split]) else 0)
-    chosen = hubparquet.read(listing, parts, wanted.columns, ids, where, told)
-    return _table(
-        found, split, wanted, ids, chosen, names,
-        lambda: hubparquet.read(listing, parts, (wanted.label,), everything, where, told)[wanted.label], field,
-    )  # fmt: skip
+    listing, files = found.listing, found.config.splits[split]
+    with Reader(listing, f"{field}.task") as reader:
+        parts = reader.footers(files)
+        names = found.config.classes | parts[0].classes
+        shape = {name: ["text" if text else 0] for name, text in parts[0].columns.items() if not name.startswith("__index_level_")}
+        if wanted.labelled and wanted.label is None and len(of_classes := [name for name in shape if name in names]) == 1:
+            wanted = replace(wanted, label=of_classes[0])
+        wanted = named(shape, wanted, field)
+        ids = _sampled(rows_of(parts), split, task, field, role)
+        everywhere = (wanted.label,) if wanted.label and _names(found, wanted.label, names) is None else ()
+        need = to_read(parts, wanted.columns, ids) + to_read(parts, everywhere, None)
+        if need > (most := _most_fetched()):
+            told = f"the chosen rows of {split} of {listing.repo} lie in {need:,} bytes, more than {most:,} that are fetched"
+            raise QuestionError(f"{field}.task", told, "choose a smaller split or data set, or save some of its rows as a file")
+        reader.told = _counting(listing.repo, need)
+        chosen = reader.read(parts, wanted.columns, ids)
+        return _table(found, split, wanted, ids, chosen, names, lambda: reader.read(parts, (wanted.label,), None)[wanted.label], field)
 
 
 def _sampled(rows: int, split: str, task: Task, field: str, role: str) -> np.ndarray:
@@ -143,7 +138,9 @@ def _table(
         if name not in wanted.used and None in chosen[name]:
             raise QuestionError(f"{field}.text", f"row {ids[chosen[name].index(None)]} of {split} has no {name}", "name another column")
     label_names, labels = (), None
-    if wanted.label:
+    if wanted.choices:
+        chosen, label_names, labels = among(chosen, wanted, field)
+    elif wanted.label:
         label_names, labels = _labels(found, split, wanted.label, ids, chosen[wanted.label], names, whole, field)
     return Table(
         texts=texts(chosen, wanted.text), labels=labels, names=label_names, ids=ids, splits=None, text=list(wanted.text), label=wanted.label,
@@ -203,7 +200,6 @@ def _counting(repo: str, of: int) -> Callable[[int], None]:
     def count(more: int) -> None:
         nonlocal done
         done = min(done + more, of)
-        if of:
-            told(repo, done, of)
+        told(repo, done, of)
 
     return count

@@ -59,6 +59,7 @@ class Task(Frozen):
     ``read`` says how a model answers: with its ``head`` (a classifier), by the likelihood of ``answers`` (a language
     model, one answer for each label, after the text that ``template`` makes of a row's columns: "{premise} {hypothesis}"),
     by the loss of its ``tokens``, or with a ``fitted`` head. ``normalised`` divides an answer's log-likelihood by its tokens.
+    A single answer names a column of lists, "{entities}": each row has its own to choose from, and its label says which are right.
     """
 
     LATER = ("read", "template", "answers", "normalised")
@@ -72,7 +73,7 @@ class Task(Frozen):
     label: str | None = None
     read: Literal["head", "answers", "tokens", "fitted"] | None = None
     template: str | None = Field(None, min_length=1, max_length=4000)
-    answers: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=2, max_length=200)] | None = None
+    answers: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1, max_length=200)] | None = None
     normalised: bool | None = None
 
 

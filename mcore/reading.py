@@ -54,7 +54,8 @@ def with_template(task: Task, kind: Kind) -> Task:
     if shipped is None or task.read not in (None, "answers") or task.template is not None or task.answers is not None:
         return task
     normalised = shipped.normalised if task.normalised is None else task.normalised
-    return task.model_copy(update={"template": shipped.template, "answers": list(shipped.answers), "normalised": normalised})
+    told = {"template": shipped.template, "answers": list(shipped.answers), "normalised": normalised, "label": task.label or shipped.label}
+    return task.model_copy(update=told)
 
 
 def read_of(task: Task, rows: Rows, kind: Kind, heads: Sequence[Collection[Kind]], field: str) -> Read:

@@ -22,13 +22,17 @@ Texts = list[str] | list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a task says of its columns: the text, the label (``labelled``: whether one is wanted), what its template and answers use."""
+    """What a task says of its columns: the text, the label (``labelled``: whether one is wanted), what its template and answers use.
+
+    ``choices``: the column of lists that each row's answers come from.
+    """
 
     text: tuple[str, ...]
     label: str | None
     template: tuple[str, ...]
     answers: tuple[str, ...]
     labelled: bool
+    choices: str | None = None
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -69,7 +73,13 @@ def asked(task: Task, where: str) -> Asked:
         text = template
         if not text:
             raise QuestionError(f"{where}.template", "it names no column", "write the name of a column between braces")
-    return Asked(text, task.label, template, answers, labelled)
+    choices = None
+    if labelled and task.answers and len(task.answers) == 1:
+        if answers == () or task.answers[0] != f"{{{answers[0]}}}":
+            right = "give one for each label, or the name of a column of lists between braces"
+            raise QuestionError(f"{where}.answers", f"{task.answers[0][:60]!r} is one answer alone", right)
+        choices = answers[0]
+    return Asked(text, task.label, template, answers, labelled, choices)
 
 
 def of_columns(columns: Columns, given_names: ClassNames, wanted: Asked, where: str) -> Table:
@@ -80,7 +90,9 @@ def of_columns(columns: Columns, given_names: ClassNames, wanted: Asked, where: 
         if name not in wanted.used and (empty := first_blank(columns[name])) is not None:
             raise QuestionError(f"{where}.text", f"row {empty} has no {name}", "fill it or leave the row out")
     names, labels = (), None
-    if wanted.label:
+    if wanted.choices:
+        columns, names, labels = among(columns, wanted, where)
+    elif wanted.label:
         names, labels = classes(wanted.label, columns[wanted.label], given_names.get(wanted.label), f"{where}.label")
     return Table(
         texts=texts(columns, wanted.text),
@@ -129,6 +141,28 @@ def classes(column: str, values: list, names: list[str] | None, where: str) -> t
         raise QuestionError(where, f"the column {column!r} has {len(known)} values", f"name a column with at most {MOST_LABELS} classes")
     places = {value: i for i, value in enumerate(known)}
     return tuple(map(str, known)), np.array([places[value] for value in values], np.int64)
+
+
+def among(columns: Columns, wanted: Asked, where: str) -> tuple[Columns, tuple[str, ...], np.ndarray]:
+    """Of rows that each have their own choices: the columns with what may be chosen, the names of the places, the right place.
+
+    A row's label is the right choice, or a list of right ones, of which the first stays: it is told from the wrong ones.
+    """
+    lists, right, kept = columns[wanted.choices], columns[wanted.label], []
+    places = np.zeros(len(lists), np.int64)
+    for row, (items, good) in enumerate(zip(lists, right, strict=True)):
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise QuestionError(f"{where}.answers", f"row {row} of {wanted.choices!r} holds no list of texts", "name another column")
+        good = set(map(str, good)) if isinstance(good, list) else {str(good)}
+        items = [item for item in dict.fromkeys(items) if item.strip()]
+        first = next((item for item in items if item in good), None)
+        if first is None or not 2 <= len(items) <= MOST_LABELS:
+            told = f"none of its {len(items)} choices is in {wanted.label!r}" if first is None else f"it has {len(items)} choices"
+            raise QuestionError(f"{where}.label", f"row {row}: {told}", "name another split or column")
+        kept.append([item for item in items if item == first or item not in good])
+        places[row] = kept[-1].index(first)
+    names = tuple(str(i + 1) for i in range(max(map(len, kept))))
+    return columns | {wanted.choices: kept}, names, places
 
 
 def scores(column: str, values: list, where: str) -> np.ndarray:

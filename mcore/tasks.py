@@ -132,6 +132,8 @@ def _open(task: Task, wanted: Asked, field: str) -> Table:
             raise QuestionError(f"{field}.task", f"no task {rest!r} ships with the app", f"use one of: {', '.join(declarations())}")
         if task.text not in (None, "text", ["text"]) or task.label not in (None, "label") or set(wanted.used) - {"text"}:
             raise QuestionError(f"{field}.text", "a built-in task has the columns text and label", "leave text and label out")
+        if wanted.choices:
+            raise QuestionError(f"{field}.answers", "a built-in task has no column of lists", "give one answer for each label")
         table = _builtin(rest)
         return table if wanted.labelled else replace(table, labels=None, names=(), label=None)
     path = Path(rest).expanduser()
@@ -221,6 +223,8 @@ def _answers(task: Task, table: Table, places: np.ndarray, field: str) -> tuple[
         return None
     if not table.names:
         raise QuestionError(f"{field}.answers", "the rows have no classes to answer with", "leave the answers out, or name a label")
+    if len(task.answers) == 1:
+        return [tuple(table.columns[columns_in(task.answers, field)[0]][place]) for place in places]
     if len(task.answers) != len(table.names):
         right = f"give one for each of: {', '.join(table.names)}"
         raise QuestionError(f"{field}.answers", f"{len(task.answers)} answers for {len(table.names)} labels", right)

@@ -22,16 +22,20 @@ ONLY_CONFIG = ("default", "plain_text")  # what a data set's one configuration i
 
 @dataclass(frozen=True)
 class Template:
-    """``answers``: one for each label. ``normalised``: an answer's log-likelihood is divided by its tokens; None: it is not."""
+    """``answers``: one for each label, or the name of a column of lists, with the ``label`` column of the right ones.
+
+    ``normalised``: an answer's log-likelihood is divided by its tokens; None: it is not.
+    """
 
     template: str
     answers: tuple[str, ...]
     normalised: bool | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What is declared of one data set. ``templates``: kind -> template."""
+    """What is declared of one data set. ``labels``: none where each row has its own choices. ``templates``: kind -> template."""
 
     task: str
     columns: tuple[str, ...]
@@ -61,7 +65,7 @@ def template_for(task: str, kind: str) -> Template | None:
 def check_labels(task: Task, names: tuple[str, ...], field: str) -> None:
     """Raise a ``QuestionError`` where the answers that ship would stand for other labels than the data have."""
     found = declared(task.task)
-    if found is None or task.template not in {one.template for one in found.templates.values()}:
+    if found is None or not found.labels or task.template not in {one.template for one in found.templates.values()}:
         return
     if names not in (found.labels, tuple(map(str, range(len(found.labels))))):  # their numbers, where the data give no names
         told = f"the template that ships is for the labels {', '.join(found.labels)}, and these are {', '.join(names[:6])}"
@@ -76,7 +80,7 @@ def _declared() -> dict[str, Declared]:
             task,
             tuple(fields["columns"]),
             tuple(fields["labels"]),
-            {kind: Template(one["template"], tuple(one["answers"]), one.get("normalised")) for kind, one in fields.items() if kind in KINDS},
+            {kind: Template(one["template"], tuple(one["answers"]), one.get("normalised"), fields.get("label")) for kind, one in fields.items() if kind in KINDS},
         )
         for task, fields in told.items()
     }

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import tiny
+from transformers import AutoModelForCausalLM
 
 from mcore import hubdata, tasks
 from mcore.errors import QuestionError
 from mcore.prompts import MASK, columns_in
-from mcore.question import Task
+from mcore.question import Task, parse
+from mcore.resolve import resolve
+from mcore.result import collect
+from mcore.run import run
 from mcore.templates import KINDS, check_labels, declared, shipped, template_for
 
 EVERY = [(one.task, kind) for one in shipped() for kind in one.templates]
@@ -20,7 +25,8 @@ VALUES = {
     "question2": "What is the age of the house?", "question": "cause", "passage": "The ball was in the evening. Everyone danced.",
     "paragraph": "The ball was in the evening. Everyone danced.", "answer": "In the evening", "choice1": "He got a hole in his sock.",
     "choice2": "He dropped a hammer on his foot.", "word": "ball", "text": "The sister told the cousin that she was late.",
-    "span1_text": "The sister", "span2_text": "she",
+    "span1_text": "The sister", "span2_text": "she", "query": "The letter was written by @placeholder.",
+    "entities": ["Emma", "Anne", "Harriet Smith", "Anne Elliot", "Emma"],
 }  # fmt: skip
 
 
@@ -29,9 +35,11 @@ def rendered(tmp_path, address: str, kind: str, rows: int = 4):
     one, template = declared(address), template_for(address, kind)
     values = VALUES | ({"question": "is the house really old"} if "copa" not in address else {})
     row = {column: values[column] for column in one.columns}
-    lines = [json.dumps(row | {"label": i % len(one.labels)}) for i in range(max(rows, len(one.labels)))]
+    label = template.label or "label"
+    right = [i % len(one.labels) if one.labels else ["Anne", "Anne Elliot"] for i in range(max(rows, len(one.labels)))]
+    lines = [json.dumps(row | {label: one}) for one in right]
     file = tiny.write(tmp_path / "data.jsonl", "\n".join(lines))
-    task = Task(task=f"local:{file}", read="answers", label="label", template=template.template, answers=list(template.answers))
+    task = Task(task=f"local:{file}", read="answers", label=label, template=template.template, answers=list(template.answers))
     return tasks.open_task(task, "tasks.0", "evaluate")[1]
 
 
@@ -40,7 +48,7 @@ def test_a_template_names_columns_that_are_there_and_an_answer_for_each_label(ad
     one, template = declared(address), template_for(address, kind)
     used = columns_in([template.template, *template.answers], "template")
     assert set(used) <= set(one.columns)
-    assert len(template.answers) == len(one.labels) == len(set(template.answers))
+    assert len(template.answers) == len(set(template.answers)) == (len(one.labels) or 1)
     assert template.template.count(MASK) == (kind == "masked")
     assert template.template == template.template.strip()
 
@@ -62,6 +70,50 @@ def test_every_column_that_a_data_set_declares_is_used_by_one_of_its_templates()
 def test_each_alternative_of_copa_is_an_answer_of_its_own_row(tmp_path):
     rows = rendered(tmp_path, "hub:aps/super_glue/copa", "causal")
     assert rows.answers[0] == (VALUES["choice1"], VALUES["choice2"]) and rows.texts[0].endswith("What was the cause?")
+
+
+def test_the_right_name_of_record_is_chosen_among_the_wrong_ones_of_its_own_row(tmp_path):
+    """"Anne Elliot" is right as well: it is no wrong answer that competes with "Anne"."""
+    rows = rendered(tmp_path, "hub:aps/super_glue/record", "causal")
+    assert rows.answers == [("Emma", "Anne", "Harriet Smith")] * 4 and rows.labels.tolist() == [1] * 4 and rows.names == ("1", "2", "3")
+
+
+def choosing(tmp_path, *given, **more) -> Task:
+    """A file whose rows are (choices, right) and a task that chooses among them."""
+    rows = [{"text": f"Row {i}.", "names": names, "right": right} for i, (names, right) in enumerate(given)]
+    file = tiny.write(tmp_path / "rows.jsonl", "\n".join(map(json.dumps, rows)))
+    return Task(**{"task": f"local:{file}", "template": "{text} It was", "answers": ["{names}"], "label": "right"} | more)
+
+
+def test_rows_may_have_different_numbers_of_choices_and_one_right_name_each(tmp_path):
+    _, rows = tasks.open_task(choosing(tmp_path, (["a", "b", "c", "d"], "d"), (["a", "b"], ["b"])), "tasks.0", "evaluate")
+    assert rows.answers == [("a", "b", "c", "d"), ("a", "b")] and rows.labels.tolist() == [3, 1] and len(rows.names) == 4
+    assert rows.take(np.array([1])).answers == [("a", "b")]
+
+
+@pytest.mark.parametrize(("rows", "more", "told"), [
+    ([(["a", "b"], "c")], {}, "row 0: none of its 2 choices is in 'right'"), ([(["a"], "a")], {}, "it has 1 choices"),
+    ([("a", "a")], {}, "holds no list of texts"), ([(["a", "b"], "a")], {"answers": ["names"]}, "is one answer alone"),
+    ([(["a", "b"], "a")], {"answers": ["{names} or so"]}, "is one answer alone"), ([(["a", "b"], "a")], {"answers": ["{nobody}"]}, "no column 'nobody'"),
+])  # fmt: skip
+def test_choices_that_cannot_be_read_get_a_sentence(tmp_path, rows, more, told):
+    with pytest.raises(QuestionError, match=told):
+        tasks.open_task(choosing(tmp_path, *rows, **more), "tasks.0", "evaluate")
+
+
+def test_a_built_in_task_has_no_choices_of_its_rows():
+    with pytest.raises(QuestionError, match="no column of lists"):
+        tasks.open_task(Task(task="builtin:speech", template="{text}", answers=["{text}"]), "tasks.0", "evaluate")
+
+
+def test_two_language_models_choose_among_the_names_of_each_row(tmp_path, saved, store):
+    task = choosing(tmp_path, *[(["the old man", "she", f"sister {i}", "he"][: 2 + i % 3], ["she"]) for i in range(12)])
+    pair = [saved("gpt2", seed, opener=AutoModelForCausalLM) for seed in (1, 2)]
+    question = parse(tiny.experiment(*pair, task.model_dump(exclude_none=True), probes=["loss", "accuracy", "knowledge", "calibration", "ensemble", "agreement", "macro_f1"]))
+    for _ in run(question, store):
+        pass
+    told = collect(resolve(question), store)["tasks"][0]
+    assert np.isfinite(told["loss"]).all() and np.isfinite(told["calibration_error"]).all() and np.isfinite(told["ensemble_loss"]).all()
 
 
 def test_a_revision_and_the_name_of_the_only_configuration_change_nothing():
