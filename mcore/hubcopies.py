@@ -7,60 +7,49 @@ import json
 import os
 import threading
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
+
+import numpy as np
 
 from mcore.hubcache import Listing
 from mcore.profile import profile
-from mcore.tables import Table, texts
+from mcore.tables import Table
 
 MOST_COPIES = 2**30  # bytes of all that are kept
 
 
 def place(listing: Listing, question: list) -> Path:
     """Where the rows are kept that answer this question at this commit."""
-    name = f"{listing.commit}-{hashlib.sha256(json.dumps(question).encode()).hexdigest()[:32]}.parquet"
+    name = f"{listing.commit}-{hashlib.sha256(json.dumps(question).encode()).hexdigest()[:32]}.json"
     return listing.root / "rows" / f"datasets--{listing.repo.replace('/', '--')}" / name
 
 
 def read(path: Path) -> Table | None:
     """The rows of an earlier time; None where they are not there or damaged."""
-    if not path.is_file():
-        return None
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with suppress(pa.ArrowException, OSError, ValueError, KeyError, TypeError):
-        kept = pq.ParquetFile(path).read()
-        told = json.loads(kept.schema.metadata[b"mcore"])
-        values = {name: kept[f"c{i}"].to_pylist() for i, name in enumerate(told["columns"])}
-        labels = kept["labels"].to_numpy() if "labels" in kept.column_names else None
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        labels = None if told["labels"] is None else np.array(told["labels"], np.int64 if told["names"] else np.float64)
         return Table(
-            texts=texts(values, tuple(told["text"])), labels=labels, names=tuple(told["names"]), ids=kept["ids"].to_numpy(), splits=None,
-            text=told["text"], label=told["label"], columns={name: values[name] for name in told["used"]},
+            texts=told["texts"] if len(told["text"]) == 1 else list(map(tuple, told["texts"])), labels=labels, names=tuple(told["names"]),
+            ids=np.array(told["ids"], np.int64), splits=None, text=told["text"], label=told["label"], columns=told["columns"],
         )  # fmt: skip
     return None
 
 
 def write(path: Path, table: Table) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pairs = [table.texts] if len(table.text) == 1 else list(zip(*table.texts, strict=True))
-    values = {name: list(column) for name, column in zip(table.text, pairs, strict=True)} | table.columns
-    told = {"columns": list(values), "text": table.text, "used": list(table.columns), "label": table.label, "names": table.names}
-    held = {"ids": table.ids} | {f"c{i}": column for i, column in enumerate(values.values())}
-    held |= {} if table.labels is None else {"labels": table.labels}
+    told = asdict(table) | {"ids": table.ids.tolist(), "labels": None if table.labels is None else table.labels.tolist()}
     with suppress(OSError):  # then they are fetched again
         path.parent.mkdir(parents=True, exist_ok=True)
         temp = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        pq.write_table(pa.table(held).replace_schema_metadata({"mcore": json.dumps(told)}), temp)
+        temp.write_text(json.dumps(told, ensure_ascii=False, default=str), encoding="utf-8")
         os.replace(temp, path)
         _make_room(path)
 
 
 def _make_room(newest: Path) -> None:
     """Let go of the copies that were made first, so that all together stay small."""
-    copies = sorted(newest.parent.parent.glob("*/*.parquet"), key=lambda one: one.stat().st_mtime)
+    copies = sorted(newest.parent.parent.glob("*/*.json"), key=lambda one: one.stat().st_mtime)
     size = sum(one.stat().st_size for one in copies)
     for old in copies:
         if size <= min(MOST_COPIES, (profile().downloads or MOST_COPIES) // 4) or old == newest:
