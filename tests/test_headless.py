@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -49,7 +50,8 @@ for name in {LIGHT!r}:
     assert done.returncode == 0, done.stderr
 
 
-def test_nothing_pickles():
+def test_nothing_pickles_and_what_a_pickle_holds_is_tensors():
     for file in (ROOT / "mcore").rglob("*.py"):
-        text = file.read_text()
+        text = re.sub(r"torch\.load\([^()]*weights_only=True", "", file.read_text())
         assert "import pickle" not in text and "torch.save(" not in text and "torch.load(" not in text, file
+        assert "trust_remote_code=True" not in text and "weights_only=False" not in text
