@@ -12,7 +12,7 @@ import torch
 import transformers as hf
 from app_in_browser import CHART, at_rest
 
-from mcore.link import link
+from mcore.link import link, unlink
 from mcore.question import parse
 
 pytest.importorskip("playwright")
@@ -111,10 +111,15 @@ def test_a_folder_and_a_file_that_are_typed_in_get_their_label_order_from_the_da
     write(strip.get_by_role("textbox", name="Points"), "3")
     at_rest(page)
     run_to_its_end(page)
-    page.get_by_role("tab", name="Reproduce").click()
+    expect(page.get_by_text("Which output means which label: A found from the data, agrees with 100.0 % of the rows; B")).to_be_visible()
+    page.get_by_role("button", name="Labels", exact=True).click()
     labels = page.get_by_role("region", name="Labels of A")
-    expect(page.get_by_text("Labels of A: found from the data, agrees with 100.0 % of the rows")).to_be_visible()
-    expect(labels.get_by_role("row")).to_have_text([re.compile("output.*label"), "0gloomy", "1cheerful"])
+    expect(labels.get_by_role("row")).to_have_text([re.compile("output.*read as"), "0LABEL_0gloomy", "1LABEL_1cheerful"])
+    before = page.url
+    page.get_by_role("combobox", name="A, output 0 means").click()
+    page.get_by_role("option", name="cheerful").click()
+    expect(page).not_to_have_url(before)
+    assert unlink(page.url).labels.a == ["cheerful", "gloomy"]  # who meant that before means what this one meant
 
 
 def test_label_names_under_more_override_what_the_data_say(
@@ -128,9 +133,9 @@ def test_label_names_under_more_override_what_the_data_say(
     expect(page).not_to_have_url(found)
     page.keyboard.press("Escape")
     run_to_its_end(page)
+    expect(page.get_by_text("Which output means which label: A named by a person; B found from the data")).to_be_visible()
     page.get_by_role("tab", name="Reproduce").click()
-    expect(page.get_by_text("Labels of A: named by a person")).to_be_visible()
-    expect(page.get_by_role("region", name="Labels of A").get_by_role("row").nth(1)).to_have_text("0cheerful")
+    expect(page.get_by_role("region", name="Labels of A").get_by_role("row").nth(1)).to_have_text("0LABEL_0cheerful")
     expect(page.locator(".st-key-card-a")).to_contain_text("0.0 % right")
 
 

@@ -40,7 +40,7 @@ def test_two_repositories_are_looked_at_fetched_and_compared(page: Page, hub_app
     expect(page.locator(".mc-error").last).to_be_visible()  # another architecture
     page.get_by_role("button", name="Change").last.click()
     page.get_by_role("radio", name="Hub").or_(page.get_by_role("button", name="Hub", exact=True)).last.click()
-    field = page.get_by_role("textbox", name="Repository")
+    field = page.get_by_role("combobox", name="Repository")
     field.fill("org/nowhere")
     field.press("Enter")
     expect(page.get_by_text("there is no repository org/nowhere that this machine may read")).to_be_visible()

@@ -26,7 +26,11 @@ export default function (component) {
   state.note.hidden = !data.note;
   state.input.placeholder = data.placeholder;
   if (state.open) drawn(state);
-  return () => clearTimeout(state.timer);
+  for (const kind of ["keydown", "keyup"]) window.addEventListener(kind, state.escaped, true);
+  return () => {
+    clearTimeout(state.timer);
+    for (const kind of ["keydown", "keyup"]) window.removeEventListener(kind, state.escaped, true);
+  };
 }
 
 function made(parent) {
@@ -35,6 +39,7 @@ function made(parent) {
   input.id = id; label.htmlFor = id; list.id = `${id}-list`; help.id = `${id}-help`;
   input.setAttribute("aria-controls", list.id); input.setAttribute("aria-describedby", help.id);
   const state = { root, label, input, list, help, note, live, id, open: false, active: -1, options: [], typed: false, taken: "" };
+  state.escaped = (event) => escaped(state, event);
   input.addEventListener("input", () => { state.typed = true; shown(state, true); asked(state); });
   input.addEventListener("click", () => { if (!state.open) { state.typed = false; shown(state, true); input.select(); } });
   input.addEventListener("keydown", (event) => pressed(state, event));
@@ -90,15 +95,26 @@ function pressed(state, event) {
     marked(state);
   } else if (key === "Enter") {
     chosen(state, state.active >= 0 ? state.options[state.active].value : state.input.value);
-  } else if (key === "Escape" && state.open) {
-    state.input.value = state.taken;
-    shown(state, false);
   } else {
     if (key !== "Escape" && key !== "Tab") event.stopPropagation(); // no letter is a shortcut of the page
     return;
   }
   event.preventDefault();
   event.stopPropagation();
+}
+
+// The first Escape closes the list, the second one what the field stands in, which would hear the first one too.
+function escaped(state, event) {
+  if (event.key !== "Escape" || event.composedPath()[0] !== state.input) return;
+  if (event.type === "keydown" && state.open) {
+    state.swallowed = true;
+    state.input.value = state.taken;
+    shown(state, false);
+  } else if (event.type === "keydown" || !state.swallowed) {
+    return;
+  } else state.swallowed = false;
+  event.preventDefault();
+  event.stopImmediatePropagation();
 }
 
 function groups(state) {
