@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiny
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from mcore import hubdata, tasks
 from mcore.errors import QuestionError
@@ -149,3 +152,50 @@ def test_what_is_known_of_data_sets_and_what_their_templates_say_agree():
     for one in shipped():
         if found := known.get(one.task.removeprefix("hub:")):
             assert tuple(found["labels"]) == one.labels and set(found["text"]) <= set(one.columns)
+
+
+def parquet(columns: dict[str, list]) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+RECORD = {
+    "passage": [f"{tiny.sentence(i, 8)} Emma Woodhouse met Anne." for i in range(20)],
+    "query": [f"It was @placeholder who wrote letter {i}." for i in range(20)],
+    "entities": [["Emma", "Anne", "Emma Woodhouse"][: 2 + i % 2] for i in range(20)],
+    "entity_spans": [{"text": ["Emma", "Anne"], "start": [0, 5], "end": [4, 9]}] * 20,
+    "answers": [["Emma", "Emma Woodhouse"] if i % 3 else ["Anne"] for i in range(20)],
+}
+
+
+def test_record_on_the_hub_is_read_by_two_language_models_at_once(server, saved, store):
+    server.put("aps/super_glue", {"record/validation-00000-of-00001.parquet": parquet(RECORD)}, kind="datasets")
+    pair = [saved("gpt2", seed, opener=AutoModelForCausalLM) for seed in (1, 2)]
+    question = parse(tiny.experiment(*pair, {"task": "hub:aps/super_glue/record", "limit": 9}))
+    resolved = resolve(question)
+    asked, rows = resolved.tasks[0].task, resolved.tasks[0].rows
+    assert (asked.read, asked.answers, asked.label) == ("answers", ["{entities}"], "answers") and "@placeholder" in rows.texts[0]
+    for row, right, names in zip(rows.ids, rows.labels, rows.answers, strict=True):
+        assert names[right] == ("Emma" if row % 3 else "Anne") and (row % 3 == 0 or "Emma Woodhouse" not in names)
+    for _ in run(question, store):
+        pass
+    told = collect(resolve(question), store)
+    assert told["complete"] and np.isfinite(told["tasks"][0]["loss"]).all()
+    again = resolve(resolved.experiment)  # the question with every name written out is the same question
+    assert again.fingerprint == resolved.fingerprint
+
+
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+def test_mnli_on_the_hub_is_asked_in_the_words_that_ship(server, saved, store, kind):
+    made = {name: [f"{tiny.sentence(i + begin, 6)} {i}." for i in range(12)] for name, begin in (("premise", 0), ("hypothesis", 50))}
+    files = {"mnli/validation_matched-00000-of-00001.parquet": parquet(made | {"label": [i % 3 for i in range(12)]})}
+    server.put("nyu-mll/glue", files, kind="datasets")
+    family, opener = {"masked": ("bert", AutoModelForMaskedLM), "causal": ("gpt2", AutoModelForCausalLM)}[kind]
+    question = parse(tiny.experiment(*(saved(family, seed, opener=opener) for seed in (1, 2)), {"task": "hub:nyu-mll/glue/mnli", "max_length": 60}))
+    for _ in run(question, store):
+        pass
+    told = collect(resolve(question), store)["tasks"][0]
+    shown = template_for("hub:nyu-mll/glue/mnli", kind)
+    assert (told["task"]["template"], tuple(told["task"]["answers"])) == (shown.template, shown.answers)
+    assert told["labels"] == ["entailment", "neutral", "contradiction"] and np.isfinite(told["loss"]).all()
