@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiny
 import torch
@@ -156,3 +159,18 @@ def test_the_page_offers_a_fitted_head_in_place_of_the_error(app_store):
     assert not app.exception and "fitted head" in words(app)
     assert as_written(parse(app.session_state["mc.draft"]))["tasks"][0]["read"] == "fitted"
     assert not [button for button in app.button if button.key == "fitted-head"]
+
+
+def test_a_data_set_on_the_hub_is_fitted_on_its_own_training_split(server, store):
+    def split(begin, rows):
+        made = {name: [f"{tiny.sentence(begin + i + more, 6)} {begin + i}" for i in range(rows)] for name, more in (("premise", 0), ("hypothesis", 9))}
+        file = io.BytesIO()
+        pq.write_table(pa.table(made | {"label": [i % 3 for i in range(rows)]}), file)
+        return file.getvalue()
+
+    name = "plain_text/{}-00000-of-00001.parquet".format
+    server.put("facebook/anli", {name("train_r1"): split(0, 90), name("dev_r1"): split(1000, 20)}, kind="datasets")
+    question = tiny.experiment("builtin:austen@0", "builtin:austen@100", {"task": "hub:facebook/anli", "max_length": 24, "read": "fitted"})
+    resolved = resolve(parse(question))
+    assert resolved.tasks[0].task.split == "dev_r1" and len(resolved.tasks[0].fitting) == 90 and isinstance(resolved.tasks[0].fitting.texts[0], tuple)
+    assert answer(question, store)["complete"]
