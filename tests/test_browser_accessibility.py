@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page
 
 AXE = HOME / ".node" / "node_modules" / "axe-core" / "axe.min.js"
 BAD = ("serious", "critical")
-OPENED = (("button", "Change"), ("button", "More"), *(("tab", name) for name in ("Weights", "Training", "Numbers", "Reproduce")))
+OPENED = (("button", "Change"), ("button", "More"), ("button", "Questions to start from"), ("button", "Share"), *(("tab", name) for name in ("Weights", "Training", "Numbers", "Reproduce")))
 PLACES = [  # name, address, what is pressed there (a role and a name)
     *((name, "" if name == "Home" else f"{name}?{{link}}", None) for _, name in PAGES),
     *((f"Compare, {pressed[1]}", "Compare?{link}", pressed) for pressed in OPENED),
