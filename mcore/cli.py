@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from mcore import events, words
 from mcore.errors import Cancelled, McoreError, QuestionError
+from mcore.hubrows import telling
 from mcore.link import link, unlink
 from mcore.pin import pinned
 from mcore.question import MOST_BYTES, as_written, parse, parse_recipe
@@ -36,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     share_the_cores()
     try:
         options = _parser().parse_args(arguments)
-        options.command(options)
+        with telling(lambda *told: print(_fetching(*told), file=sys.stderr, flush=True)):  # rows of a data set
+            options.command(options)
     except (KeyboardInterrupt, Cancelled):
         print(Cancelled(), file=sys.stderr)
         return 130
@@ -138,6 +140,10 @@ def _write(result: dict, out: str | None) -> None:
         raise McoreError(f"--out: {out} cannot be written ({error.strerror}); the result is kept in the store.") from None
 
 
+def _fetching(repo: str, done: int, of: int) -> str:
+    return f"fetching {repo}, {words.size(done)} of {words.size(of)}"
+
+
 def _follow(stream) -> None:
     """Progress as lines on standard error."""
     for event in stream:
@@ -145,7 +151,7 @@ def _follow(stream) -> None:
             case events.Resolved(fingerprint, points, stored):
                 told = f"experiment {fingerprint}: {points} points, {stored} of them in the store"
             case events.Fetching(_, repo, done, of):
-                told = f"fetching {repo}, {words.size(done)} of {words.size(of)}"
+                told = _fetching(repo, done, of)
             case events.Training(side, step, steps, loss, accuracy):
                 told = f"training {side.upper()}: step {step} of {steps}, loss {loss:.3f}" + (
                     f", validation accuracy {accuracy:.1%}" if accuracy is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +77,8 @@ class Standing:
 def standing(question: Experiment) -> Standing:
     """Raises ``QuestionError`` where the question cannot be answered. Computes nothing."""
     check(question, profile())  # before anything that the question names is looked for
-    resolved, here = _resolved(canonical(question), _stamp(question), access.private_part()), engine()
+    with _waiting(question):
+        resolved, here = _resolved(canonical(question), _stamp(question), access.private_part()), engine()
     check_size(resolved, profile())
     keys = []
     for i in range(len(resolved.tasks)):
@@ -146,6 +148,13 @@ def _resolved(question: str, stamp: str, part: str | None) -> Resolved:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _collected(question: str, stamp: str, part: str | None, stored: int, measured: bool, trained: str, done: float | None) -> dict:
     return collect(_resolved(question, stamp, part), engine().store)
+
+
+def _waiting(question: Experiment) -> AbstractContextManager:
+    """Says so where the rows of a data set on the Hub have to come first."""
+    ends = [end.task.task for end in (question.a, question.b) if isinstance(end, Recipe)]
+    asks = any(address.startswith("hub:") for address in (*ends, *(task.task for task in question.tasks)))
+    return st.spinner("Reading rows from the Hub …") if asks else nullcontext()
 
 
 def _stamp(question: Experiment) -> str:
