@@ -22,7 +22,7 @@ MOST_ROWS = 1024  # to fit on: enough for a few labels, and no more work than th
 FEWEST_ROWS = 8
 PENALTY = 0.03  # on half the squared weights, beside the mean loss over the rows; of 0.001 to 0.3 the best on the built-in tasks
 STEPS = 500  # of L-BFGS at the most; the problem is convex, and most end far sooner
-CLOSE = 1e-7  # the largest slope that counts as none
+CLOSE = 1e-6  # the largest slope that counts as none
 
 
 @dataclass(frozen=True)
