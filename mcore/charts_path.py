@@ -52,7 +52,7 @@ def loss_domain(result: Mapping) -> tuple[float, float]:
     """From the ends' losses and room for a rise of about half of them (at most to a constant predictor's); it only grows."""
     losses = _numbers(result, "loss")
     ends = [losses[t] for t in (0.0, 1.0) if t in losses] or list(losses.values()) or [0.0]
-    constant = math.log(max(2, len(result.get("labels", ())))) if share(result) == "accuracy" else math.inf
+    constant = math.log(max(2, len(result.get("labels", ())))) if share(result) == "accuracy" else max(ends) + 1
     ends.append(min(constant, 1.6 * max(ends) + 0.05))
     room = max(0.0, max(ends) - 0.3)  # ends as bad as a constant predictor must not narrow the view to nothing
     return growing([*ends, room], [*losses.values(), *_numbers(result, "ensemble_loss").values()], room=0.16, floor=0)

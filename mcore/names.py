@@ -34,6 +34,12 @@ def reader(result: Mapping) -> str:
     return ", read-out fitted at each t" if result.get("head") == "fitted" else ""
 
 
+def right(result: Mapping, fraction: float) -> str:
+    """``85.3 % right``, ``41.0 % of tokens right``, ``72.0 % within 0.5``."""
+    ending = {"accuracy": "right", "tokens predicted right": "of tokens right"}.get(share(result), share(result))
+    return f"{percent(fraction)} {ending}"
+
+
 def percent(fraction: float | None) -> str:
     """A fraction as a percentage with one digit: ``85.3 %``."""
     return "–" if not finite(fraction) else f"{plain(100 * fraction, 1)} %"

@@ -261,6 +261,8 @@ def _next(result: Mapping, experiment: Experiment | None, weak: Sequence[str]) -
 def _weak_next(result: Mapping, weak: Sequence[str], a: Endpoint | None, b: Endpoint | None) -> str:
     name = weak[0]
     if _at(result, float(name == "B"))["accuracy"] < result["constant_baseline"] - WEAK:
+        if result.get("task", {}).get("read") == "answers":
+            return f"Try another prompt or other answers: {name} is right less often than always giving one label."
         return f"Check which label each output of {name} means: it is right less often than always giving one label."
     if isinstance({"A": a, "B": b}[name], Recipe):
         return f"Train {'both' if len(weak) == 2 else name} for more steps first."

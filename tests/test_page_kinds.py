@@ -48,7 +48,7 @@ def test_token_losses_are_drawn_in_nats_per_token(computed) -> None:
     app = page(computed(read="tokens", text="text"))
     assert charts(app) == 1 and " nats per token, tokens predicted right " in drawn(app)
     assert "Loss (nats per token)" in drawn(app) and "Tokens predicted right" in drawn(app)
-    assert "The share of tokens predicted right" in words(app)
+    assert "of tokens right" in words(app) and "The share of tokens predicted right" in words(app)
     assert "each is a text whose tokens are predicted" in tab(app, "Knowledge")
     assert "tokens predicted right, below the chord" in tab(app, "Numbers")
     assert "cosine" in tab(app, "Weights") and "Command line" in tab(app, "Reproduce")

@@ -6,6 +6,7 @@ import streamlit as st
 
 from mcore import presets
 from mcore.errors import QuestionError
+from mcore.names import right
 from mcore.ui import address, draft, engine, hub_form, imported
 from mcore.ui.answer import answer, shipped
 from mcore.ui.endpoints import cards
@@ -41,7 +42,7 @@ def compare() -> None:
             share(question, now)
     if now:
         hub_form.remember(question)
-    cards(question, now, _accuracies(now), wrong)
+    cards(question, now, _reached(now), wrong)
     strip(now, wrong, run=_run, cancel=lambda: engine.cancel(now.job))
     limits()
     if now:
@@ -79,10 +80,10 @@ def _submitted(now: Standing) -> Standing:
     return engine.standing(now.question)
 
 
-def _accuracies(now: Standing | None) -> dict[str, float]:
+def _reached(now: Standing | None) -> dict[str, str]:
     """What each end reaches on the first task, where it is known."""
     if not now or not now.stored:
         return {}
     task = engine.result(now)["tasks"][0]
     known = dict(zip(task["t"], task["accuracy"], strict=True))
-    return {side: known[t] for side, t in (("a", 0.0), ("b", 1.0)) if t in known}
+    return {side: right(task, known[t]) for side, t in (("a", 0.0), ("b", 1.0)) if t in known}

@@ -8,10 +8,10 @@ import streamlit as st
 
 from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
-from mcore.names import differences, endpoint_name, percent, size
+from mcore.names import differences, endpoint_name, size
 from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
-from mcore.reading import language_heads
+from mcore.reading import LANGUAGE, language_heads
 from mcore.store import Entry
 from mcore.ui import addresses, draft, inputs, token, visitor
 from mcore.ui.engine import Standing, engine
@@ -31,9 +31,9 @@ TOLD = {
 
 
 def cards(
-    question: Experiment | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None
+    question: Experiment | None, now: Standing | None, ends: dict[str, str], wrong: QuestionError | None
 ) -> None:
-    """``ends``: side -> accuracy on the first task, where it is known. ``wrong``: shown at the card that it names."""
+    """``ends``: side -> what it reaches on the first task, where it is known. ``wrong``: shown at the card that it names."""
     found = checkpoints(question, now)
     judged = verdict(question, found) if question else None
     if judged and wrong and wrong.wrong in {finding.wrong for finding in judged.wrong}:
@@ -57,7 +57,7 @@ def field_of(wrong: QuestionError | None) -> str:
 
 
 def _card(
-    side: str, question: Experiment | None, model: Checkpoint | None, now: Standing | None, ends: dict[str, float], wrong: QuestionError | None
+    side: str, question: Experiment | None, model: Checkpoint | None, now: Standing | None, ends: dict[str, str], wrong: QuestionError | None
 ) -> None:
     with st.container(key=f"card-{side}", height="stretch"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
@@ -82,18 +82,18 @@ def _recipe_line(end: Endpoint) -> str:
     return f"{seeds} · lr {end.learning_rate:g} · batch {end.batch_size}{rows}"
 
 
-def _facts(side: str, end: Endpoint, model: Checkpoint | None, now: Standing | None, ends: dict[str, float]) -> list[str]:
+def _facts(side: str, end: Endpoint, model: Checkpoint | None, now: Standing | None, ends: dict[str, str]) -> list[str]:
     """What is known of it, as HTML: of a stranger's checkpoint everything, of what was made here what one asks for."""
     if not model:
         return ["&nbsp;"]
-    own = address(end).startswith("builtin:")
+    own, speaks = address(end).startswith("builtin:"), now is not None and now.resolved.kind in LANGUAGE
     told = [escape(fact) for fact in ([f"{count(model.parameters)} parameters", size(model.bytes)] if own else facts(model))]
     if isinstance(end, Recipe):
         told += ["trained" if now.trained.get(side) else "not trained yet"] if now else []
-    elif model.labels is None and (own or not language_heads(model.config)):
+    elif model.labels is None and not speaks and (own or not language_heads(model.config)):
         told.append(f"no {term('head')} of its own")
     if side in ends:
-        told.insert(0, f"<strong>{escape(percent(ends[side]))} right</strong>")
+        told.insert(0, f"<strong>{escape(ends[side])}</strong>")
     return told
 
 
