@@ -326,7 +326,7 @@ def give(app, token: str, key: str = "token-field-wrong-a"):
 def test_a_token_is_typed_where_a_repository_refuses_and_opens_it_for_this_session_alone(asked, app_store: Store, app_jobs: Jobs):
     mine, theirs = page(asked), page(asked)
     assert "for a private one type a token here" in words(mine)
-    give(mine, TOKEN)
+    give(mine, TOKEN, "token-field-a")
     assert "there is no repository" not in words(mine) and mine.button(key="run").disabled is False
     assert mine.text_input(key="token-field-a").value == "", "what was typed leaves its field"
     assert "there is no repository" in words(theirs.run()) and theirs.button(key="run").disabled
