@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from mcore.errors import QuestionError
+from mcore.evaluate import autocast
 
 
 class Features(torch.nn.Module):
@@ -39,7 +40,8 @@ class Features(torch.nn.Module):
     def _sees_ahead(self) -> bool:
         """Whether what the first position holds changes with the second token."""
         where = next(self.body.parameters()).device
-        first = [self.body(torch.tensor([[5, second]], device=where)).last_hidden_state[0, 0] for second in (6, 7)]
+        with autocast(self.body, where):
+            first = [self.body(torch.tensor([[5, second]], device=where)).last_hidden_state[0, 0] for second in (6, 7)]
         return not torch.equal(*first)
 
 

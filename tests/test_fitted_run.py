@@ -26,6 +26,7 @@ from mcore.checkpoints import BUILTIN
 from mcore.cli import main
 from mcore.errors import NoHead, QuestionError
 from mcore.estimate import cost
+from mcore.evaluate import has_bfloat16
 from mcore.question import Task, as_written, parse
 from mcore.resolve import resolve
 from mcore.result import collect
@@ -174,3 +175,22 @@ def test_a_data_set_on_the_hub_is_fitted_on_its_own_training_split(server, store
     resolved = resolve(parse(question))
     assert resolved.tasks[0].task.split == "dev_r1" and len(resolved.tasks[0].fitting) == 90 and isinstance(resolved.tasks[0].fitting.texts[0], tuple)
     assert answer(question, store)["complete"]
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16 products")
+def test_in_bfloat16_it_is_hardly_another_number(read, store):
+    result = answer({**AUSTEN, "points": 2, "precision": "bfloat16"}, store)
+    assert result["tasks"][0]["loss"] == pytest.approx([read[0]["tasks"][0]["loss"][i] for i in (0, 2)], abs=0.03)
+
+
+@pytest.mark.parametrize("first", ["fitted", "head"])
+def test_one_task_may_be_read_with_a_head_and_another_with_a_fitted_one(first, saved, rows, store, tmp_path):
+    three = tiny.task(tmp_path / "three.csv", rows=120, labels=("x", "y", "z"))
+    asked = [{"task": f"local:{three}", "max_length": 16, "limit": 20, "read": "fitted"}, {"task": f"local:{rows}", "max_length": 16}]
+    asked = asked if first == "fitted" else asked[::-1]
+    pair = [saved("bert", 1, opener=AutoModel), saved("bert", 2)]  # only B has a head
+    result = answer(tiny.experiment(*pair, *asked), store)
+    alone = answer(tiny.experiment(*pair, rows), store)
+    heads = {task["head"]: task for task in result["tasks"]}
+    assert result["complete"] and set(heads) == {"fitted", "b"} and heads["b"]["loss"] == alone["tasks"][0]["loss"]
+    assert result["notices"][0].startswith("Task 1 is" if first == "fitted" else "Task 2 is")

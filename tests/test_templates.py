@@ -199,3 +199,14 @@ def test_mnli_on_the_hub_is_asked_in_the_words_that_ship(server, saved, store, k
     shown = template_for("hub:nyu-mll/glue/mnli", kind)
     assert (told["task"]["template"], tuple(told["task"]["answers"])) == (shown.template, shown.answers)
     assert told["labels"] == ["entailment", "neutral", "contradiction"] and np.isfinite(told["loss"]).all()
+
+
+def test_a_base_that_ships_is_read_in_words_at_once(store):
+    """As it was pre-trained longer it tells spoken from narrated sentences, and spam, by a word that it expects."""
+    tasks_asked = [{"task": "builtin:speech", "limit": 200, "max_length": 48}, {"task": "builtin:spam", "limit": 100}]
+    question = parse(tiny.experiment("builtin:austen@0", "builtin:austen@7000", *tasks_asked, points=2))
+    for _ in run(question, store):
+        pass
+    for told in collect(resolve(question), store)["tasks"]:
+        first, last = told["accuracy"]
+        assert abs(first - 0.5) < 0.3 and last > max(0.78, told["constant_baseline"] + 0.05, first)
