@@ -20,6 +20,7 @@ from mcore.profile import at_home, profile
 
 PROPOSALS = ("refs/pr/1", "refs/pr/2", "refs/pr/3")  # where the Hub's own service, or anybody, proposes a conversion
 MOST_LISTED = 400  # files of a repository whose proposals are looked through
+MOST_REMEMBERED = 10_000  # commits without a conversion
 MOST_INDEX = 150_000  # bytes of an index that is read; a longer one is known by the names of its shards
 
 _none: dict[tuple[Path, str, str], float] = {}  # when a commit had no conversion
@@ -109,5 +110,7 @@ def _conversion(found: Listing, pickles: tuple[str, ...], safe: str, field: str)
         if _files(other, safe, field) and all(other.files.get(name) == found.files.get(name) for name in ("config.json", *pickles)):
             hubcache.write(found, "conversion", {"at": place, "commit": other.commit})
             return place, other
+    if len(_none) > MOST_REMEMBERED:
+        _none.clear()
     _none[key] = time.monotonic()
     return "", None

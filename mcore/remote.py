@@ -196,6 +196,8 @@ def _check_content(checkpoint: Checkpoint, field: str) -> None:
     """Each file is what the commit has: the Hub's list tells its SHA-256, or git's own digest where it is small."""
     for name in checkpoint.files if checkpoint.listing else ():
         path, digest = checkpoint.folder / name, checkpoint.listing.files[name].digest
+        if not path.is_file():
+            raise QuestionError(field, f"{name} of {checkpoint.listing.repo} is no longer on this disk", "run it again")
         stat = path.stat()
         content = file_digest(path) if len(digest) == 64 else _git_digest(path, stat.st_size, stat.st_mtime_ns)
         if content != digest:

@@ -23,6 +23,7 @@ from mcore.finetune import finetune
 from mcore.joinable import check_joinable
 from mcore.live import Live, check_finite, open_live, weights_of
 from mcore.plan import Orders, Part, Point
+from mcore.profile import check_size, profile
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written, canonical
 from mcore.remote import at_hand, fetch
@@ -42,6 +43,7 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
     """
     began = time.monotonic()
     resolved = resolve(experiment)
+    check_size(resolved, profile())  # a branch may have moved since the question was put in the queue
     check_precision(experiment.precision)
     progress = Progress(resolved, store, part)
     yield ResolvedEvent(resolved.fingerprint, len(progress.points), len(progress.points) - len(progress.pending()))

@@ -57,7 +57,7 @@ def test_the_limits_stand_beneath_the_choices_only_on_a_host(store: Store, hoste
 
 def test_what_is_too_large_cannot_be_run_and_says_why(hosted: None) -> None:
     app = page(question(points=102))
-    assert "points: 102 points are more than this host carries out; give at most 101." in words(app)
+    assert "points: 102 points are more than this host carries out; give at most 101, or run it on your own machine: " in words(app)
     assert app.button(key="run").disabled
     app = page(question(a=RECIPE | {"steps": 5000}))
     assert "a.steps: 5,000 training steps are more than this host carries out" in words(app)
