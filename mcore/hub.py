@@ -109,7 +109,7 @@ def small_file(found: Listing, name: str, most: int, field: str) -> Path | None:
     if file is None:
         return None
     if file.size > most:
-        raise QuestionError(field, f"{name} of {found.repo} is {file.size:,} bytes, more than {most:,}", "choose an ordinary model repository")
+        raise QuestionError(field, f"{name} of {found.repo} is {file.size:,} bytes, more than {most:,}", "choose an ordinary repository")
     return _fetched(found, name, field)
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import threading
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +36,20 @@ def read(path: Path) -> Table | None:
     return None
 
 
-def write(path: Path, table: Table) -> None:
-    told = asdict(table) | {"ids": table.ids.tolist(), "labels": None if table.labels is None else table.labels.tolist()}
+def write(paths: list[Path], table: Table) -> None:
+    """Keep the rows in each of these places."""
+    told = vars(table) | {"splits": None, "ids": table.ids.tolist(), "labels": None if table.labels is None else table.labels.tolist()}
+    first = paths[0]
     with suppress(OSError):  # then they are fetched again
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temp = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        temp.write_text(json.dumps(told, ensure_ascii=False, default=str), encoding="utf-8")
-        os.replace(temp, path)
-        _make_room(path)
+        first.parent.mkdir(parents=True, exist_ok=True)
+        temp = first.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        with open(temp, "w", encoding="utf-8") as file:
+            json.dump(told, file, ensure_ascii=False, default=str)
+        os.replace(temp, first)
+        for other in paths[1:]:
+            os.link(first, temp)
+            os.replace(temp, other)
+        _make_room(first)
 
 
 def _make_room(newest: Path) -> None:

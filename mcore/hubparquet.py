@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ MOST_ROWS = 10_000_000  # of a split: a sample is drawn from all of them
 MOST_COLUMNS, MOST_GROUPS = 2_000, 100_000  # of a file
 MOST_FILES = 100  # of a split, where each has to be asked how many rows it has
 FOOTER = 64 * 1024  # bytes that are read of a file's end at first
+AT_ONCE = 4  # requests
 PIECE, GAP = 8 * 2**20, 2**18  # bytes asked for at once; bytes between two wanted parts that are read along
 SURROUNDINGS = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")  # all that the process hears of this one's
 
@@ -91,12 +94,15 @@ class Reader:
 
     def read(self, parts: list[Part], columns: tuple[str, ...], ids: np.ndarray | None) -> Columns:
         """These columns of the rows with these ids (rising places within the split; None: all). Raises ``QuestionError``."""
-        files = []
+        files, wanted = [], []
         for part, groups in _touched(parts, ids):
             self._check_groups(part, columns, groups)
-            for begin, end in _ranges(part, columns, groups):
-                self._fill(part, begin, end)
+            if part.path != self.found.folder / part.name:
+                wanted += [(part, begin, end) for begin, end in _ranges(part, columns, groups)]
             files.append([str(part.path), [[group, None if places is None else places.tolist()] for group, places in groups.items()]])
+        with ThreadPoolExecutor(AT_ONCE) as pool:  # each asks as whoever asks here
+            for done in as_completed([pool.submit(copy_context().run, self._fill, *piece) for piece in wanted]):
+                self.told(done.result())
         told = self._ask(parts[0].name if len(parts) == 1 else "a file of the split", do="rows", files=files, columns=list(columns), most=MOST_HELD)
         if "bytes" in told:
             raise QuestionError(self.field, f"the texts take more than {MOST_HELD >> 20} MiB of memory", "give a smaller limit")
@@ -132,17 +138,15 @@ class Reader:
             raise damaged
         return Part(name, path, dict(told["columns"]), told["classes"], groups)
 
-    def _fill(self, part: Part, begin: int, end: int) -> None:
-        """Bring these bytes of a file into its sparse copy."""
-        if part.path == self.found.folder / part.name:
-            return
+    def _fill(self, part: Part, begin: int, end: int) -> int:
+        """Bring these bytes of a file into its sparse copy; how many there are."""
         data = hub.ranged(self.found, part.name, begin, end, self.field)
         if len(data) != end - begin:
             raise QuestionError(self.field, f"{part.name} of {self.found.repo} ends before its time", "try again, or choose another revision")
         with open(part.path, "r+b") as file:
             file.seek(begin)
             file.write(data)
-        self.told(len(data))
+        return len(data)
 
     def _check_groups(self, part: Part, columns: tuple[str, ...], groups: Iterable[int]) -> None:
         """A group is held whole while its rows are taken."""

@@ -76,8 +76,8 @@ def chosen(found: Found, split: str, wanted: Asked, task: Task, field: str, role
     if size <= WHOLE:
         _fetch(listing, files, where)
     table = _of_parquet(found, split, wanted, task, field, role)
-    for place in {copy(wanted.text, wanted.label), copy(tuple(table.text), table.label)}:  # as asked, and with every name written out
-        hubcopies.write(place, table)
+    as_asked, written_out = copy(wanted.text, wanted.label), copy(tuple(table.text), table.label)
+    hubcopies.write([as_asked] if as_asked == written_out else [as_asked, written_out], table)
     return table
 
 

@@ -317,6 +317,15 @@ def test_a_download_of_rows_is_told(server, large):
     assert told[-1][1] == told[-1][2] and all(a[1] < b[1] for a, b in pairwise(told)) and {repo for repo, *_ in told} == {"org/large"}
 
 
+def test_a_small_split_is_fetched_and_told_of_once(server, mnli):
+    told = []
+    with hubrows.telling(lambda repo, done, of: told.append((done, of))):
+        opened("hub:nyu-mll/glue/mnli")
+        hubdata._tables.clear()
+        opened("hub:nyu-mll/glue/mnli", limit=3)
+    assert told[-1][0] == told[-1][1] and sorted(told) == told
+
+
 def test_a_template_of_a_large_split_is_kept_too(server, large):
     asked = {"template": "{idx}: {premise} {hypothesis} {idx}", "limit": 6, "answers": ["a {idx}", "b", "c"]}
     named, rows = opened("hub:org/large", "train", **asked)
