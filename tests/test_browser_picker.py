@@ -74,6 +74,8 @@ def test_what_is_typed_is_searched_and_what_is_chosen_is_known_at_once(page: Pag
     expect(page.locator(".st-key-run button")).to_be_enabled()
     assert unlink(page.url).b == "hub:org/tuned-bert-2"
     assert not any(one.path.endswith(".safetensors") and not one.range and one.method == "GET" for one in server.asked)
+    opened(page, "b").click()
+    expect(page.get_by_role("group", name="Used before").get_by_role("option")).to_have_text(["org/tuned-bert-2", "org/tuned-bert-1"])
 
 
 def test_the_keyboard_alone_finds_and_chooses(page: Page, hub_app: str, rows: Path) -> None:
