@@ -15,7 +15,13 @@ import tiny
 import torch
 from conftest import ROOT
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForPreTraining,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+)
 
 from mcore import plan
 from mcore.errors import QuestionError
@@ -37,6 +43,8 @@ FAMILIES = {
     "gpt2": CAUSAL, "gpt-neox": CAUSAL, "llama": CAUSAL, "bert": MASKED, "roberta": MASKED, "distilbert": MASKED,
     "t5": TO_TEXT, "bart": TO_TEXT,
 }  # fmt: skip
+ALSO = dict.fromkeys(("electra", "albert", "deberta", "deberta-v2", "modernbert", "mpnet", "xlm-roberta"), MASKED)
+OPENERS = FAMILIES | ALSO
 ANSWERS = ["sad", "very merry morning"]
 TEMPLATES = {CAUSAL: "{text}. Was it?", MASKED: "{text}. It was {mask} .", TO_TEXT: "{text}. Was it?"}
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -50,7 +58,7 @@ def pairs(tmp_path_factory):
 @pytest.fixture
 def ends(saved):
     """ends(family): A and B as language models."""
-    return lambda family: [saved(family, seed, opener=FAMILIES[family]) for seed in (0, 1)]
+    return lambda family: [saved(family, seed, opener=OPENERS[family]) for seed in (0, 1)]
 
 
 def answer(question, store):
@@ -69,7 +77,7 @@ def responses(resolved, store, t, task=0):
 
 def models(family, a, b):
     """The reference's model at every t."""
-    return [reference.mixed(a, b, t, opener=FAMILIES[family]) for t in TS]
+    return [reference.mixed(a, b, t, opener=OPENERS[family]) for t in TS]
 
 
 def task(file, **more):
@@ -77,7 +85,7 @@ def task(file, **more):
 
 
 def by_tokens(family, rows, pairs):
-    return task(pairs, read="tokens", text=["first", "second"]) if FAMILIES[family] is TO_TEXT else task(rows, read="tokens", text="text")
+    return task(pairs, read="tokens", text=["first", "second"]) if OPENERS[family] is TO_TEXT else task(rows, read="tokens", text="text")
 
 
 def token_sums(family, model, folder, texts):
@@ -85,12 +93,12 @@ def token_sums(family, model, folder, texts):
     tokenizer, sums = AutoTokenizer.from_pretrained(folder), []
     for text in texts:
         ids = tokenizer(text, truncation=True, max_length=32)["input_ids"] if isinstance(text, str) else None
-        hidden = hidden_places(ids, set(tokenizer.all_special_ids)) if FAMILIES[family] is MASKED else None
+        hidden = hidden_places(ids, set(tokenizer.all_special_ids)) if OPENERS[family] is MASKED else None
         sums.append(reference.token_nats(model, tokenizer, text, 32, hidden))
     return np.array(sums)
 
 
-@every_family
+@pytest.mark.parametrize("family", OPENERS)
 def test_the_loss_of_tokens_is_the_references_at_every_t(family, ends, rows, pairs, store):
     a, b = ends(family)
     told, _, resolved = answer(tiny.experiment(a, b, by_tokens(family, rows, pairs), points=TS), store)
@@ -109,7 +117,7 @@ def test_the_loss_of_tokens_is_the_references_at_every_t(family, ends, rows, pai
 @pytest.mark.parametrize("normalised", [None, True])
 def test_the_likelihood_of_answers_is_the_references_at_every_t(family, normalised, ends, rows, store):
     a, b = ends(family)
-    how = {"template": TEMPLATES[FAMILIES[family]], "answers": ANSWERS} | ({"normalised": True} if normalised else {})
+    how = {"template": TEMPLATES[OPENERS[family]], "answers": ANSWERS} | ({"normalised": True} if normalised else {})
     told, _, resolved = answer(tiny.experiment(a, b, task(rows, limit=10, max_length=200 if family == "t5" else 62, **how), points=TS), store)
     data, tokenizer = resolved.tasks[0].rows, AutoTokenizer.from_pretrained(a)
     losses = []
@@ -134,7 +142,7 @@ def test_the_weights_at_the_ends_are_the_checkpoints_and_tied_ones_stay_tied(fam
     for t, folder in ((0.0, a), (1.0, b), (0.5, None)):
         live.place_body((1 - t, t))
         assert (layer.weight is embeddings.weight) == tied
-        expected = reference.load(folder, FAMILIES[family]) if folder else reference.mixed(a, b, t, opener=FAMILIES[family])
+        expected = reference.load(folder, OPENERS[family]) if folder else reference.mixed(a, b, t, opener=OPENERS[family])
         for name, tensor in expected.state_dict().items():
             found = live.model.state_dict()[name]
             assert torch.equal(found, tensor) if folder else torch.allclose(found, tensor, atol=1e-7), name
@@ -167,7 +175,7 @@ def test_the_hidden_tokens_are_a_fixed_share_and_never_special_ones():
 @every_family
 def test_the_output_layer_runs_for_no_token_that_is_not_asked_for(family, ends, rows, store):
     a, b = ends(family)
-    how = {"template": TEMPLATES[FAMILIES[family]], "answers": ["sad", "merry"]}
+    how = {"template": TEMPLATES[OPENERS[family]], "answers": ["sad", "merry"]}
     resolved = resolve(parse(tiny.experiment(a, b, task(rows, **how))))
     live = open_live(look(f"local:{a}", "a"), look(f"local:{b}", "b"), "a", store, resolved.kind)
     live.place_body((1.0, 0.0))
@@ -195,7 +203,7 @@ def test_an_answer_stays_where_a_long_prompt_is_cut(family, ends, rows, store):
     a, b = ends(family)
     asked = task(rows, template="{text} {mask} {text}" if family == "bert" else "{text} {text}", answers=["sad", "very merry"], max_length=12)
     told, _, resolved = answer(tiny.experiment(a, b, asked), store)
-    inputs = passages(resolved.tasks[0], resolved.kind, AutoTokenizer.from_pretrained(a), reference.load(a, FAMILIES[family]).config, "tasks.0")
+    inputs = passages(resolved.tasks[0], resolved.kind, AutoTokenizer.from_pretrained(a), reference.load(a, OPENERS[family]).config, "tasks.0")
     assert max(batch.inputs["input_ids"].shape[1] for batch in inputs.batches) == 12
     assert all(inputs.wanted) and np.isfinite(told["loss"]).all()
 
@@ -226,14 +234,24 @@ def test_a_row_with_fewer_answers_has_no_likelihood_for_the_others(ends, rows, s
     assert more[:, :2] == pytest.approx(both, abs=1e-5)
 
 
-@pytest.mark.parametrize(("read", "more"), [("tokens", {}), ("answers", {"template": "{text}. Was it?", "answers": ANSWERS})])
 @pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16 products")
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_bfloat16_is_near_float32(family, read, more, ends, rows, store):
-    a, b = ends(family)
-    asked = task(rows, read=read, **({"text": "text"} if read == "tokens" else {}), **more)
-    told, half = (answer(tiny.experiment(a, b, asked, precision=precision), store)[0] for precision in ("float32", "bfloat16"))
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bert", "t5"])
+@pytest.mark.parametrize("read", ["tokens", "answers"])
+def test_bfloat16_is_near_float32(read, family, ends, rows, pairs, store):
+    asked = by_tokens(family, rows, pairs)
+    if read == "answers":
+        asked = task(rows, template=TEMPLATES[OPENERS[family]], answers=ANSWERS, max_length=62)
+    told, half = (answer(tiny.experiment(*ends(family), asked, precision=precision), store)[0] for precision in ("float32", "bfloat16"))
     assert half["loss"] == pytest.approx(told["loss"], rel=0.02) and half["loss"] != told["loss"]
+
+
+def test_a_checkpoint_with_its_pre_trainings_heads_is_a_masked_language_model(ends, rows, store, tmp_path):
+    a, b = ends("bert")
+    both = tiny.save(tmp_path / "both", "bert", 3, opener=AutoModelForPreTraining)
+    assert json.loads((both / "config.json").read_text())["architectures"] == ["BertForPreTraining"]
+    told, _, resolved = answer(tiny.experiment(a, both, task(rows, read="tokens", text="text"), points=[0, 1]), store)
+    sums = token_sums("bert", reference.load(both, MASKED), both, resolved.tasks[0].rows.texts)
+    assert told["loss"][1] == pytest.approx(sums[:, 0].sum() / sums[:, 1].sum(), abs=1e-5)
 
 
 def test_a_score_is_read_from_a_head_with_one_output(saved, store, tmp_path):
