@@ -524,3 +524,30 @@ def test_any_card_over_any_files_is_understood_or_refused(files, told):
     for name in names:
         found = datacard.config(files, card, name)
         assert all(set(inside) <= set(files) for inside in found.splits.values())
+
+
+def test_rows_read_with_a_visitor_s_token_are_no_other_visitor_s(server, host, tmp_path, monkeypatch):
+    from mcore import access
+
+    host()
+    monkeypatch.setattr(hubrows, "WHOLE", 100)
+    commit = server.put("org/private", {"train.parquet": parquet(columns(50))}, kind="datasets", token="hf_secret")
+    address = f"hub:org/private@{commit}"
+    with access.using("hf_secret"):
+        named, rows = opened(address, "train", text=["premise", "hypothesis"])
+    for asker in (None, "hf_other"):
+        with access.using(asker), pytest.raises(QuestionError, match="org/private|does not know the token"):
+            tasks.open_task(named, "tasks.0", "train")
+    held = [file for file in (tmp_path / "cache").rglob("*") if file.is_file() and rows.texts[0][0].encode() in file.read_bytes()]
+    assert held and all("private" in file.relative_to(tmp_path / "cache").parts for file in held)
+    assert not any(b"hf_secret" in file.read_bytes() for file in (tmp_path / "cache").rglob("*") if file.is_file())
+
+
+def test_a_length_that_is_wrong_and_a_slow_answer_are_borne(server, mnli, monkeypatch):
+    monkeypatch.setattr(hub_client, "RETRIES", 1)
+    wrong, slow = Fault("validation_matched", length=10_000_000), Fault("/datasets/", wait=0.2)
+    server.faults.append(wrong)
+    with pytest.raises(QuestionError, match=r"^tasks\.0\.task: "):
+        opened("hub:nyu-mll/glue/mnli")
+    server.faults[:] = [slow]
+    assert len(opened("hub:nyu-mll/glue/mnli")[1]) == 30
