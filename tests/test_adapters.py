@@ -39,11 +39,11 @@ def base(folder, family="bert", seed=1, opener=hf.AutoModelForMaskedLM):
 def adapter(folder, on, name, seed, kind="lora", family="bert", labels=2, task="SEQ_CLS", tokenizer=False, **more):
     """A random adapter of the base in ``on``, saved as peft saves it; the whole model as peft itself merges it."""
     made, given = KINDS[kind]
-    opener = {"SEQ_CLS": hf.AutoModelForSequenceClassification, "CAUSAL_LM": hf.AutoModelForCausalLM}[task]
+    opener = {"SEQ_CLS": hf.AutoModelForSequenceClassification, "CAUSAL_LM": hf.AutoModelForCausalLM, "SEQ_2_SEQ_LM": hf.AutoModelForSeq2SeqLM}[task]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = opener.from_pretrained(on, **({"num_labels": labels} if task == "SEQ_CLS" else {}))
-        adapted = peft.get_peft_model(model, made(task_type=task, target_modules=more.pop("target_modules", TARGETS[family]), **given | more))
+        adapted = peft.get_peft_model(model, made(task_type=task, target_modules=more.pop("target_modules", TARGETS.get(family)), **given | more))
         with torch.no_grad():
             for one in adapted.parameters():
                 if one.requires_grad:
@@ -256,3 +256,17 @@ def test_an_adapter_that_does_not_fit_its_base_is_told(bert, tmp_path, rows, sto
     folder, _ = adapter(tmp_path / "a", other, str(bert), 3, modules_to_save=["classifier", "pooler.dense"])
     with pytest.raises(QuestionError, match="^a: peft cannot merge it into local:"):
         at_hand(look(f"local:{folder}", "a"), "a", store)
+
+
+@pytest.mark.parametrize(("family", "opener", "task", "targets"), [
+    ("gpt2", hf.AutoModelForCausalLM, "CAUSAL_LM", ["c_attn"]), ("t5", hf.AutoModelForSeq2SeqLM, "SEQ_2_SEQ_LM", ["q", "v"]),
+])  # fmt: skip
+def test_two_adapters_of_a_language_model_are_read_like_the_models_that_they_make(tmp_path, store, family, opener, task, targets):
+    on, ends = base(tmp_path / "base", family, opener=opener), []
+    for side, seed in (("a", 1), ("b", 2)):
+        ends.append(adapter(tmp_path / side, on, str(on), seed, family=family, task=task, target_modules=targets, fan_in_fan_out=family == "gpt2"))
+    file = tmp_path / "texts.csv"
+    file.write_text("text,label\n" + "".join(f"{tiny.sentence(i)},{tiny.LABELS[i % 2]}\n" for i in range(12)))
+    told = [{"task": f"local:{file}", "max_length": 16, "template": "{text}", "answers": ["she", "he"]}]
+    ours, theirs = (losses(asked(f"local:{ends[0][i]}", f"local:{ends[1][i]}", file, tasks=told), Store(tmp_path / f"store{i}")) for i in (0, 1))
+    assert len(ours) == 3 and ours == pytest.approx(theirs, abs=1e-5)
