@@ -52,13 +52,12 @@ def in_order(resolved: Resolved) -> list[Point]:
 def key(resolved: Resolved, point: Point, orders: Orders) -> str:
     """The key of the responses at a point."""
     task, head = resolved.tasks[point.task], resolved.heads[point.task]
-    weights = [
-        [end.fingerprint, c]
-        for end, c in zip((resolved.a, resolved.b), coefficients(resolved.experiment.path, point.t), strict=True)
-        if c
-    ]
-    if len(weights) == 2 and weights[0][0] == weights[1][0]:
-        weights = [[weights[0][0], 1.0]]
+    given = zip((resolved.a, resolved.b), coefficients(resolved.experiment.path, point.t), strict=True)
+    weights = [[end.fingerprint, c] for end, c in given]
+    if resolved.a.fingerprint != resolved.b.fingerprint:
+        weights = [[one, c] for one, c in weights if c]
+    elif len({order.columns for order in orders.values()}) < 2:  # one model, read in one way, is the same at every t
+        weights = [[resolved.a.fingerprint, 1.0]]
     return fingerprint({
         "weights": weights,
         "head": resolved.endpoint(head).fingerprint if head in ("a", "b") else head,

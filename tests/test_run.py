@@ -150,6 +150,15 @@ def test_the_path_from_a_model_to_itself_is_flat_and_is_evaluated_once(saved, ro
     assert len(store.entries("responses")) == 1
 
 
+def test_one_model_whose_outputs_are_named_otherwise_at_b_is_another_reading_at_every_t(saved, rows, store):
+    asked = parse({"version": 1, "a": f"local:{saved('bert', 1)}", "b": f"local:{saved('bert', 1)}", "tasks": [{"task": f"local:{rows}"}],
+                   "points": 3, "labels": {"a": ["no", "yes"], "b": ["yes", "no"]}})  # fmt: skip
+    (task,) = answer(asked, store)[0]["tasks"]
+    assert task["accuracy"][0] == pytest.approx(1 - task["accuracy"][-1]) and task["loss"][0] != task["loss"][-1]
+    middle = task["loss"][1]  # rows that are averaged with each other give equal logits
+    assert middle == pytest.approx(np.log(2), abs=1e-6)
+
+
 def test_one_recipe_at_both_ends_is_trained_once(question, store):
     _, told = answer({**question, "b": question["a"], "points": 3}, store)
     assert {event.endpoint for event in of(events.Training, told)} == {"both"}
