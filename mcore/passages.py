@@ -113,7 +113,7 @@ def hidden_places(ids: Ids, special: set[int]) -> list[int]:
 def _answers(tokens: Tokens, rows: Rows) -> tuple[list[dict[str, Ids]], list[list[Wanted]], tuple[int, int]]:
     """Every answer after every text. Answers that differ in nothing but what is asked for share a passage."""
     each = rows.answers if isinstance(rows.answers, list) else [rows.answers] * len(rows)
-    width = max(map(len, each))
+    width = max(len(rows.names), *map(len, each))
     pairs = [(row * width + i, text, answer) for row, text in enumerate(rows.texts) for i, answer in enumerate(each[row])]
     read = {"causal": _continued, "masked": _filled, "seq2seq": _targeted}[tokens.kind]
     encoded: dict[tuple, dict[str, Ids]] = {}

@@ -26,6 +26,8 @@ from transformers import (
 from mcore import plan
 from mcore.errors import QuestionError
 from mcore.evaluate import has_bfloat16, prepare
+from mcore.grid import along
+from mcore.grid import read as read_grid
 from mcore.live import open_live
 from mcore.passages import hidden_places, passages
 from mcore.question import parse
@@ -358,3 +360,24 @@ def test_losses_are_found_again_from_a_model_by_itself(ends, rows):
     model, tokenizer = reference.load(a, CAUSAL), AutoTokenizer.from_pretrained(a)
     found = token_losses(model, passages(resolved.tasks[0], "causal", tokenizer, model.config, "tasks.0"))
     assert found == pytest.approx(token_sums("gpt2", model, a, resolved.tasks[0].rows.texts), abs=1e-4)
+
+
+def test_rows_with_lists_of_answers_are_right_where_the_likeliest_is(ends, store, tmp_path):
+    file = tmp_path / "choices.jsonl"
+    rows = [{"passage": tiny.sentence(i, 9), "choices": tiny.WORDS[i : i + 2 + i % 3], "right": tiny.WORDS[i + i % 2]} for i in range(20)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    a, b = ends("gpt2")
+    asked = task(file, template="{passage}. It was", answers=["{choices}"], label="right", sample_seed=1)
+    told, _, resolved = answer(tiny.experiment(a, b, asked, points=TS, probes=["loss", "accuracy", "knowledge", "calibration", "agreement", "ensemble"]), store)
+    data, model, tokenizer = resolved.tasks[0].rows, reference.load(a, CAUSAL), AutoTokenizer.from_pretrained(a)
+    losses, right = [], []
+    for text, own, label in zip(data.texts, data.answers, data.labels, strict=True):
+        scores = torch.tensor([-reference.answer_nats(model, tokenizer, text, one)[0] for one in own])
+        losses.append(reference.loss(scores[None], [label]))
+        right.append(int(scores.argmax()) == label)
+    assert told["loss"][0] == pytest.approx(np.mean(losses), abs=1e-5) and told["accuracy"][0] == np.mean(right)
+    assert all(map(math.isfinite, [*told["ensemble_loss"], *told["calibration_error"]]))
+    grid = read_grid(resolved, 0, store)
+    assert grid.right[0].tolist() == right and np.isfinite(grid.probability).all()
+    chances = along(resolved, 0, store, [*TS, 0.6], 0)
+    assert chances.shape == (5, len(data.names)) and chances[0].sum() == pytest.approx(1) and np.isnan(chances[4]).all()
