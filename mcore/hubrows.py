@@ -25,7 +25,7 @@ from mcore.question import Task
 from mcore.tables import Asked, Table, among, classes, named, sample, scores, texts
 
 WHOLE = 20_000_000  # bytes of a split that is fetched as it stands
-MOST_TEXT_FILES = 64 * 2**20  # bytes of csv or json, which are read whole and take some times as much memory
+MOST_TEXT_FILES, MOST_TEXT_FILES_HOSTED = 64 * 2**20, 16 * 2**20  # bytes of csv or json, which take up to sixty times as much memory
 MOST_FETCHED, MOST_FETCHED_HOSTED = 2**30, 256 * 2**20  # bytes of a split
 
 Telling = Callable[[str, int, int], None]  # repository, bytes that are here, of so many
@@ -68,9 +68,9 @@ def chosen(found: Found, split: str, wanted: Asked, task: Task, field: str, role
     if (kept := hubcopies.read(copy(wanted.text, wanted.label))) is not None:
         return kept
     if columns.ENDINGS[Path(files[0]).suffix] != "parquet":
-        if size > MOST_TEXT_FILES:
+        if size > (most := MOST_TEXT_FILES_HOSTED if profile().hosted else MOST_TEXT_FILES):
             right = f"name the revision {CONVERTED} where it has one, or save some of its rows as a file"
-            raise QuestionError(where, f"{split} of {listing.repo} is {size:,} bytes, more than {MOST_TEXT_FILES:,} that are read of such files", right)
+            raise QuestionError(where, f"{split} of {listing.repo} is {size:,} bytes, more than {most:,} that are read of such files", right)
         _fetch(listing, files, where)
         return _of_text_files(found, split, wanted, task, field, role)
     if size <= WHOLE:
