@@ -12,9 +12,9 @@ from pathlib import Path
 from mcore.cli import main
 
 
-def peak() -> int:
-    """The most memory that this process has had resident, in bytes."""
-    status = Path("/proc/self/status")
+def peak(process: int | str = "self") -> int:
+    """The most memory that a process, this one unless it is told, has had resident, in bytes."""
+    status = Path(f"/proc/{process}/status")
     if status.exists():  # ru_maxrss would count what the parent had when it started this process
         return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

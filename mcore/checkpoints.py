@@ -107,8 +107,11 @@ def families() -> dict[str, list[int]]:
     }
 
 
-def look_at(folder: Path, address: str, field: str) -> Checkpoint:
-    """The checkpoint in a folder that ``save_pretrained`` wrote. Raises ``QuestionError``."""
+def look_at(folder: Path, address: str, field: str, digest: str | None = None) -> Checkpoint:
+    """The checkpoint in a folder that ``save_pretrained`` wrote; ``digest`` where it is known without reading the files.
+
+    Raises ``QuestionError``.
+    """
     config = read_json(folder / "config.json", field)
     check_config(config, field)
     weights = _weights(folder, field)
@@ -120,7 +123,7 @@ def look_at(folder: Path, address: str, field: str) -> Checkpoint:
     return Checkpoint(
         address=address,
         folder=folder,
-        digest=digest_of([*(folder / name for name in weights), folder / "config.json", *tokenizer_files]),
+        digest=digest or digest_of([*(folder / name for name in weights), folder / "config.json", *tokenizer_files]),
         config=config,
         labels=labels_of(config, field),
         tensors=tensors,

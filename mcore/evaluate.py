@@ -4,7 +4,8 @@ Float32 runs the model as transformers made it, so that its numbers are those of
 Bfloat16 keeps the matrices of the repeated blocks in bfloat16, where nearly all the work is, and lets autocast do the
 rest: products run in bfloat16; sums along the residual stream, norms and the softmax stay in float32, and so does what
 stands before and after the blocks. It is known by the weights alone, so a blend can go on writing into the same model.
-In float32 what no logit depends on is left out (``mcore.trim``).
+In float32 what no logit depends on is left out (``mcore.trim``) from the second answer on: finding it takes as long as it
+spares in several points, and somebody waits for the first.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from mcore.trim import trimmed
 
 LINEAR = (torch.nn.Linear, Conv1D)
 BLOCKS = torch.nn.ModuleList  # what a model repeats is kept in one of these
+_answered: WeakSet[torch.nn.Module] = WeakSet()
 
 
 class Float32Linear(torch.nn.Linear):
@@ -92,7 +95,7 @@ def logits(
     precision = autocast(model, where)
     # In bfloat16 kernels are made and kept for every other number of rows: 30 MB on MiniLM, where memory is counted.
     whole = isinstance(precision, torch.autocast)
-    trim = nullcontext() if whole else trimmed(model, [batch.inputs for batch in batches], answer)
+    trim = nullcontext() if whole or model not in _answered else trimmed(model, [batch.inputs for batch in batches], answer)
     with torch.inference_mode(), precision, _unpadded(model, batches), trim:
         for batch in batches:
             found.append(answer(batch.inputs))
@@ -100,6 +103,7 @@ def logits(
             done += batch.size
             if on_batch:
                 on_batch(done, of)
+        _answered.add(model)
         if not found:
             return np.zeros((0, model.config.num_labels), dtype=np.float32)
         together = torch.cat(found).cpu()

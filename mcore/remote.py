@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 from mcore import adapters, hub, hubcache, hubweights
@@ -135,8 +134,8 @@ def at_hand(checkpoint: Checkpoint, field: str, store: Store) -> Checkpoint:
         folder = checkpoint.folder
     else:
         return checkpoint
-    here = look_at(folder, checkpoint.address, field)
-    return replace(here, digest=checkpoint.digest, labels=checkpoint.labels, notices=checkpoint.notices)
+    here = look_at(folder, checkpoint.address, field, checkpoint.digest)
+    return replace(here, labels=checkpoint.labels, notices=checkpoint.notices)
 
 
 def _adapter(found: Listing, field: str) -> Checkpoint:
@@ -193,18 +192,26 @@ def _tokenizer(found: Listing, names: list[str], field: str, left: int) -> str:
 
 
 def _check_content(checkpoint: Checkpoint, field: str) -> None:
-    """Each file is what the commit has: the Hub's list tells its SHA-256, or git's own digest where it is small."""
-    for name in checkpoint.files if checkpoint.listing else ():
-        path, digest = checkpoint.folder / name, checkpoint.listing.files[name].digest
+    """Each file is what the commit has: the Hub's list tells its SHA-256, or git's own digest where it is small.
+
+    A file that was found to be right is not read again as long as its size and time of change stay.
+    """
+    if (found := checkpoint.listing) is None:
+        return
+    before, now = hubcache.read(found, "checked") or {}, {}
+    for name in checkpoint.files:
+        path, digest = checkpoint.folder / name, found.files[name].digest
         if not path.is_file():
-            raise QuestionError(field, f"{name} of {checkpoint.listing.repo} is no longer on this disk", "run it again")
+            raise QuestionError(field, f"{name} of {found.repo} is no longer on this disk", "run it again")
         stat = path.stat()
-        content = file_digest(path) if len(digest) == 64 else _git_digest(path, stat.st_size, stat.st_mtime_ns)
-        if content != digest:
+        now[name] = [digest, stat.st_size, stat.st_mtime_ns]
+        if before.get(name) != now[name] and digest != (file_digest(path) if len(digest) == 64 else _git_digest(path)):
             path.resolve().unlink(missing_ok=True)
-            raise QuestionError(field, f"{name} of {checkpoint.listing.repo} is not what the Hub's list says", "it has been removed; try again")
+            raise QuestionError(field, f"{name} of {found.repo} is not what the Hub's list says", "it has been removed; try again")
+    if before | now != before:
+        hubcache.write(found, "checked", before | now)
 
 
-@lru_cache(maxsize=4096)
-def _git_digest(path: Path, size: int, changed: int) -> str:
-    return hashlib.sha1(b"blob %d\0" % size + path.read_bytes()).hexdigest()
+def _git_digest(path: Path) -> str:
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

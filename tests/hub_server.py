@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LARGE = 10_000  # bytes from which on a file counts as LFS
+ON_DISK = 5_000_000  # bytes from which on a folder's file is not read but mapped
 KINDS = {"models": "", "datasets": "datasets/"}
+Content = bytes | mmap.mmap
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Asked:
 class Repository:
     """Commits are by the digest of their files; ``token``: who may read it; ``gated``: all may list it, but its files want that token."""
 
-    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    commits: dict[str, dict[str, Content]] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
     token: str | None = None
     gated: bool = False
@@ -72,14 +76,14 @@ class Hub:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def put(
-        self, name: str, files: Mapping[str, bytes] | Path, revision: str = "main", kind: str = "models",
+        self, name: str, files: Mapping[str, Content] | Path, revision: str = "main", kind: str = "models",
         token: str | None = None, gated: bool = False,
     ) -> str:  # fmt: skip
         """Commit files (or a folder's) to a branch; the commit."""
         if isinstance(files, Path):
-            files = {str(file.relative_to(files)): file.read_bytes() for file in sorted(files.rglob("*")) if file.is_file()}
+            files = {str(file.relative_to(files)): content(file) for file in sorted(files.rglob("*")) if file.is_file()}
         repository = self.repositories.setdefault((kind, name), Repository(token=token, gated=gated))
-        commit = hashlib.sha1(json.dumps({path: hashlib.sha256(data).hexdigest() for path, data in files.items()}).encode()).hexdigest()
+        commit = hashlib.sha1(json.dumps({path: _digests(data)[1] for path, data in files.items()}).encode()).hexdigest()
         repository.commits[commit] = dict(files)
         repository.revisions[revision] = commit
         return commit
@@ -154,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         self._json(found[: int((query.get("limit") or ["100"])[0])], body)
 
-    def _commit(self, kind: str, name: str, revision: str | None, body: bool, listing: bool = False) -> tuple[str, dict[str, bytes]] | None:
+    def _commit(self, kind: str, name: str, revision: str | None, body: bool, listing: bool = False) -> tuple[str, dict[str, Content]] | None:
         """The commit's name and files; None after an answer that says why not."""
         repository = self.hub.repositories.get((kind, name))
         token = (self.headers.get("authorization") or "").removeprefix("Bearer ") or None
@@ -230,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, value: object, body: bool) -> None:
         self._send(200, json.dumps(value).encode(), body, {"Content-Type": "application/json"})
 
-    def _send(self, status: int, data: bytes, body: bool, head: Mapping[str, str] | None = None) -> None:
+    def _send(self, status: int, data: Content, body: bool, head: Mapping[str, str] | None = None) -> None:
         fault = self._fault
         sent = data[: fault.cut] if fault and fault.cut is not None else data
         token = (self.headers.get("authorization") or "").removeprefix("Bearer ") or None
@@ -253,11 +257,26 @@ def _card(readme: bytes) -> dict | None:
     return dict(re.findall(r"^(\w+): *(.+)$", found[1], re.MULTILINE)) if found else None
 
 
-def _entry(data: bytes) -> dict:
+def content(file: Path) -> Content:
+    """A file's bytes; those of a large one stay on disk until they are asked for."""
+    if file.stat().st_size < ON_DISK:
+        return file.read_bytes()
+    with open(file, "rb") as opened:
+        return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _entry(data: Content) -> dict:
     """What a listing says of a file."""
-    blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    blob, digest = _digests(data)
     entry: dict = {"size": len(data), "blobId": blob}
     if len(data) >= LARGE:
-        digest = hashlib.sha256(data).hexdigest()
         entry["lfs"] = {"sha256": digest, "oid": digest, "size": len(data), "pointerSize": 130}
     return entry
+
+
+@lru_cache(maxsize=64)
+def _digests(data: Content) -> tuple[str, str]:
+    """Git's own digest of a file, and its SHA-256."""
+    blob = hashlib.sha1(b"blob %d\0" % len(data))
+    blob.update(data)
+    return blob.hexdigest(), hashlib.sha256(data).hexdigest()

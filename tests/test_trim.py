@@ -21,9 +21,12 @@ UNTRIMMED = {"albert", "gpt2", "bart"}  # shares its only block with every layer
 
 
 def made(family: str, precision: str = "float32"):
-    model = tiny.model(family, 1)
+    """A model that has answered once, and batches for the next time."""
+    model, tokenizer = tiny.model(family, 1), tiny.FAMILIES[family].tokenizer()
     prepare(model, precision)
-    return model, make_batches(tiny.FAMILIES[family].tokenizer(), TEXTS, 48, model.config.get_text_config().pad_token_id)
+    first, batches = (make_batches(tokenizer, texts, 48, model.config.get_text_config().pad_token_id) for texts in (TEXTS[:2], TEXTS))
+    logits(model, first)
+    return model, batches
 
 
 def trimmed_names(model) -> tuple[str, ...]:
@@ -76,6 +79,16 @@ def test_a_product_keeps_as_many_rows_as_it_takes_to_round_alike():
     for (rows, positions), batch in zip(seen, batches, strict=True):
         assert rows * positions >= min(trim.FEWEST, batch.size)
     assert sum(rows * positions for rows, positions in seen) < 0.5 * sum(batch.size for batch in batches)
+
+
+def test_the_first_answer_does_not_wait_for_the_search():
+    model = tiny.model("bert", 1)
+    prepare(model)
+    batches = make_batches(tiny.FAMILIES["bert"].tokenizer(), TEXTS, 48, model.config.pad_token_id)
+    seen = seen_by(model.bert.encoder.layer[1].intermediate.dense)
+    first = logits(model, batches)
+    assert seen == [tuple(batch.inputs["input_ids"].shape) for batch in batches] and model not in trim._known
+    assert np.array_equal(first, logits(model, batches)) and trimmed_names(model)
 
 
 def test_nothing_stays_on_a_model_that_is_stopped():

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from mcore import hub as hub_client
-from mcore import profile
+from mcore import profile, remote
 from mcore.errors import QuestionError
 from mcore.question import parse
 from mcore.resolve import resolve
@@ -292,6 +292,23 @@ def test_what_came_otherwise_than_the_list_says_is_not_read(server, saved, rows,
     with pytest.raises(QuestionError, match="^b: model.safetensors of org/b is not what the Hub's list says; it has been removed"):
         list(run(asked("hub:org/a", "hub:org/b", rows), store))
     assert not store.entries("responses")
+
+
+def test_a_file_that_was_right_is_read_again_only_when_it_has_changed(server, saved, store, monkeypatch):
+    server.put("org/a", saved("bert", 1))
+    checkpoint = look("hub:org/a", "a")
+    list(remote.fetch(checkpoint, "a", lambda: False))
+    first = remote.at_hand(checkpoint, "a", store)
+    with monkeypatch.context() as patched:
+        patched.setattr("mcore.remote.file_digest", None)
+        patched.setattr("mcore.checkpoints.file_digest", None)
+        assert remote.at_hand(checkpoint, "a", store) == first
+    path = checkpoint.folder / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(QuestionError, match="^a: model.safetensors of org/a is not what the Hub's list says"):
+        remote.at_hand(checkpoint, "a", store)
+    assert not path.exists()
 
 
 def test_the_hub_failing_over_a_conversion_is_no_proof_that_there_is_none(server, saved, tmp_path, monkeypatch):
