@@ -72,7 +72,8 @@ def config(files: Iterable[str], card: dict, name: str) -> Config:
     """One of the configurations. Raises ``ValueError``."""
     told, data = _told(card), _data(files)
     splits = _splits(told[name], data) if told else _usual(data)[name]
-    infos = {str(one.get("config_name", DEFAULT)): one.get("features") for one in _list(card.get("dataset_info")) if isinstance(one, dict)}
+    infos = [one for one in _list(card.get("dataset_info")) if isinstance(one, dict)]
+    infos = {told: one.get("features") for one in infos if isinstance(told := one.get("config_name", DEFAULT), str)}
     return Config(splits, _classes(infos.get(name, infos.get(DEFAULT))))
 
 
@@ -180,7 +181,8 @@ def _classes(features: object) -> ClassNames:
         names = names.get("names") if isinstance(names, dict) else None
         if isinstance(names, dict) and all(str(key).isdecimal() for key in names):
             names = [names[key] for key in sorted(names, key=lambda key: int(str(key)))]
-        if isinstance(names, list) and names:
+        # A list is never written out: a few references in YAML stand for one of any length.
+        if isinstance(names, list) and names and not any(isinstance(name, list | dict | set) for name in (one.get("name"), *names)):
             found[str(one.get("name"))] = list(map(str, names))
     return found
 

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections import OrderedDict
 from itertools import pairwise
 
@@ -404,6 +405,21 @@ def fatal():
     data = bytearray(bare({"text": ["a"], "label": [0]}, store_schema=False, compression="none", use_dictionary=False))
     data[len(data) - 8 - int.from_bytes(data[-8:-4], "little") + 18] = 0
     return bytes(data)
+
+
+def references() -> str:
+    """YAML of a kilobyte that would be a gigabyte written out: ``*a8`` is a list of ten lists of ten lists …"""
+    return "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9))])
+
+
+@pytest.mark.parametrize("feature", ["{name: *a8, dtype: {class_label: {names: [a, b]}}}", "{name: label, dtype: {class_label: {names: *a8}}}"])
+@pytest.mark.parametrize("config", ["default", "*a8"])
+def test_references_in_a_card_are_never_written_out(feature, config):
+    found = datacard.front_matter(f"---\n{references()}\ndataset_info:\n- config_name: {config}\n  features:\n  - {feature}\n---\n")
+    tracemalloc.start()
+    assert datacard.config(["train.csv"], found, "default").classes == {}
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 HOSTILE = {
