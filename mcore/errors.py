@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 LONGEST = 500  # characters of what is wrong, and of what is right
 
 

@@ -21,7 +21,7 @@ from typing import TypeVar
 from mcore import headers, hubinfo
 from mcore.access import has_token, how_to_give, private_part, token, whose
 from mcore.errors import Cancelled, QuestionError
-from mcore.hubcache import Kind, Listing, forget, keep, kept, make_room, read, root, write
+from mcore.hubcache import Kind, Listing, forget, keep, kept, make_room, read, remember, remembered, root, write
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -43,6 +43,7 @@ class Refused(QuestionError):
 
 
 _newest: dict[tuple[Kind, str, str, str | None], tuple[float, str]] = {}
+_aged: dict[tuple[Kind, str, str, str | None], str | None] = {}  # the day of what stands for the newest; None: it is the newest
 _guard = threading.Lock()
 
 
@@ -59,10 +60,41 @@ def parse(rest: str, field: str) -> tuple[str, str | None]:
 
 
 def listing(repo: str, revision: str | None, field: str, kind: Kind = "model") -> Listing:
-    """The commit that a revision names, and its files. Raises ``QuestionError`` that says what can be done."""
+    """The commit that a revision names, and its files. Raises ``QuestionError`` that says what can be done.
+
+    Where the Hub does not answer, it is the commit that the revision was last known to name, and ``aged`` tells so.
+    """
     revision = revision or "main"
     if there := _known(repo, revision, kind):
         return there
+    try:
+        found = _asked_for(repo, revision, field, kind)
+        keep(found)
+        remember(found, revision)
+        day = None
+    except NoAnswer:
+        if (before := remembered(repo, revision, kind)) is None:
+            raise
+        found, day = before
+    part = private_part() if found.private else None
+    with _guard:
+        _newest[kind, repo, revision, part] = (time.monotonic(), found.commit)
+        _aged[kind, repo, revision, part] = day
+    return found
+
+
+def aged(address: str, kind: Kind) -> str | None:
+    """A sentence where the Hub did not answer for this address and an earlier commit stands for it."""
+    if not address.startswith("hub:"):
+        return None
+    name, _, revision = address.removeprefix("hub:").partition("@")
+    repo, revision = "/".join(name.split("/")[:2]), revision or "main"
+    with _guard:
+        day = next((day for part in (None, private_part()) if (day := _aged.get((kind, repo, revision, part)))), None)
+    return f"The Hub did not answer: {repo}@{revision} is read as it was on {day}." if day else None
+
+
+def _asked_for(repo: str, revision: str, field: str, kind: Kind) -> Listing:
     from huggingface_hub.constants import ENDPOINT
 
     with _told(repo, revision, field, kind):
@@ -70,11 +102,7 @@ def listing(repo: str, revision: str | None, field: str, kind: Kind = "model") -
     if not COMMIT.fullmatch(str(told.get("sha"))):
         raise QuestionError(field, f"the Hub named no commit for {repo}@{revision}", "try again, or name a commit")
     private = private or bool(told.get("gated"))  # anybody may list what is gated
-    found = Listing(repo, told["sha"], hubinfo.files(told, repo, field), kind, root(private), hubinfo.licence(told), private)
-    keep(found)
-    with _guard:
-        _newest[kind, repo, revision, private_part() if private else None] = (time.monotonic(), found.commit)
-    return found
+    return Listing(repo, told["sha"], hubinfo.files(told, repo, field), kind, root(private), hubinfo.licence(told), private)
 
 
 def known(repo: str, revision: str | None, kind: Kind = "model") -> bool:

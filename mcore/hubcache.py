@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import threading
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -86,6 +88,24 @@ def kept(repo: str, commit: str, kind: Kind) -> Listing | None:
             files, private = {name: File(**file) for name, file in told["files"].items()}, bool(told.get("private"))
             return Listing(repo, commit, files, kind, root(private), told.get("licence"), private)
     return None
+
+
+def remember(found: Listing, revision: str) -> None:
+    """The commit that a branch or a tag was last known to name."""
+    write(replace(found, commit="newest"), _place(revision), {"revision": revision, "commit": found.commit, "day": f"{date.today()}"})
+
+
+def remembered(repo: str, revision: str, kind: Kind) -> tuple[Listing, str] | None:
+    """What a branch or a tag was last known to name, and on what day that was (YYYY-MM-DD)."""
+    for place in dict.fromkeys((root(private=True), root())):
+        told = read(Listing(repo, "newest", {}, kind, place), _place(revision)) or {}
+        if told.get("revision") == revision and (found := kept(repo, str(told.get("commit")), kind)):
+            return found, str(told.get("day"))
+    return None
+
+
+def _place(revision: str) -> str:
+    return hashlib.sha256(revision.encode()).hexdigest()[:16]
 
 
 def forget(found: Listing) -> None:

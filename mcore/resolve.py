@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mcore import fitted, reading, tasks
+from mcore import fitted, hub, reading, tasks
 from mcore.checkpoints import Checkpoint
 from mcore.errors import NoHead, QuestionError
 from mcore.joinable import check_joinable
@@ -136,7 +136,7 @@ def resolve(experiment: Experiment) -> Resolved:
             "path": written["path"], "t": experiment.ts(), "probes": sorted(set(experiment.probes)),
             "precision": experiment.precision, "labels": written["labels"], "version": EVALUATION_VERSION,
         }),
-        notices=_notices(a, b, resolved_tasks),
+        notices=_aged(experiment) + _notices(a, b, resolved_tasks),
         kind=kind,
     )  # fmt: skip
 
@@ -233,7 +233,8 @@ def _head(task: ResolvedTask, field: str, a: Endpoint, b: Endpoint) -> str:
         wrong = NoHead if task.rows.labels is not None else QuestionError
         raise wrong(
             f"{field}.task", f"neither endpoint has a head for {_wanted_told(task.rows)} ({told})",
-            "tune one of them on this task, choose another task, name the outputs in labels, or read a fitted head",
+            "tune one of them on this task, choose another task, name the outputs in labels, or read a fitted head" if wrong is NoHead
+            else "choose data with labels, or two language models, which predict the texts themselves",
         )  # fmt: skip
     if len(sides) == 2 and len(a.labels) != len(b.labels):
         raise QuestionError("b", f"its head has {len(b.labels)} outputs and that of A {len(a.labels)}", "choose two checkpoints with as many labels")
@@ -250,6 +251,15 @@ def _labels_told(labels: tuple[str, ...] | None) -> str:
 
 def _written(end: Endpoint) -> str | dict:
     return end.recipe.recipe.model_dump(mode="json") if end.recipe else end.source.address
+
+
+def _aged(experiment: Experiment) -> list[str]:
+    """What the Hub did not answer for, so that what is known of it from earlier is used."""
+    ends = [experiment.a, experiment.b]
+    models = [end.base if isinstance(end, Recipe) else end for end in ends]
+    data = [end.task.task for end in ends if isinstance(end, Recipe)] + [task.task for task in experiment.tasks]
+    told = [hub.aged(address, "model") for address in models] + [hub.aged(address, "dataset") for address in data]
+    return list(dict.fromkeys(filter(None, told)))
 
 
 def _notices(a: Endpoint, b: Endpoint, resolved_tasks: list[ResolvedTask]) -> list[str]:

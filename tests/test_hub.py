@@ -206,3 +206,19 @@ def test_a_download_that_is_cancelled_ends_soon_and_goes_on_from_there(server, p
     assert time.monotonic() - began < 10 and told[-1].repo == "org/model-b"
     server.faults.clear()
     assert answer(pinned, store)[1]["complete"]
+
+
+def test_without_a_network_a_branch_is_what_it_was_last_known_to_be_and_the_answer_says_so(server, pair, rows, store, monkeypatch):
+    before = resolve(question(rows))
+    assert not before.notices
+    answer(question(rows), store)
+    hub_client._newest.clear()  # as after a minute
+    server.faults.append(Fault("/api/", status=503))
+    after = resolve(question(rows))
+    assert after.fingerprint == before.fingerprint and [notice.partition(" is read as it was on ")[0] for notice in after.notices] == [
+        f"The Hub did not answer: org/model-{side}@main" for side in "ab"
+    ]
+    assert answer(question(rows), store)[1]["complete"]
+    server.faults.clear()
+    hub_client._newest.clear()
+    assert not resolve(question(rows)).notices
