@@ -5,6 +5,7 @@
 look      Bytes that the Hub sends until both ends are known well enough to say whether they can be joined.
 first     From putting the question in the queue to its first point on the event stream, the way a page sees it. The files
           are in the clients' cache; the worker is warm, and a new one each time, so that it has not read them before.
+          Beside it the processor time that the worker used for it, on which other work tells less.
 peak      The most memory that the worker has had resident (VmHWM), after the first point and after the last of 13.
 
 The weights are random, from fixed seeds; the rows are those of the built-in task, 29 tokens in the median. Everything is
@@ -24,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import is_held, wait_for
+from benchmarks.load import is_held, processor, wait_for
 from benchmarks.peak import peak
 from mcore.events import Done, Event, Failed, PointReady
 from mcore.jobs import Jobs
@@ -77,10 +78,11 @@ def main() -> None:
 
 def measured(store: Path, process: subprocess.Popen, asked: Experiment) -> float:
     """Seconds to the first point; tells of the stages before it and of the memory taken."""
-    first = None
+    first, used = None, processor(process.pid)
     for heard in answered(store, asked):
         if first is None:
-            print(f"    {heard.at:6.2f} s  {type(heard.event).__name__} {getattr(heard.event, 'what', '')}", flush=True)
+            work = processor(process.pid) - used
+            print(f"    {heard.at:6.2f} s, {work:6.2f} s of processors: {type(heard.event).__name__} {getattr(heard.event, 'what', '')}", flush=True)
         if isinstance(heard.event, PointReady) and heard.event.done in (1, POINTS):
             told(f"peak: {heard.event.done} of {heard.event.points} points, bytes", peak(process.pid), ASKED["peak"])
             first = heard.at if first is None else first
