@@ -13,7 +13,7 @@ import altair as alt
 from mcore.charts_path import Panel, accuracy_domain, loss_domain
 from mcore.charts_theme import Theme, finish, panel_axis, panel_scale, theme, ticks, way_axis, way_scale
 from mcore.names import finite, nats, percent, share, t_text, unit
-from mcore.words import SMALL, is_connected
+from mcore.words import SMALL, is_connected, joins_minima
 
 HIGH, GAP, LOW = 260, 44, 110
 STYLES = (("circle", [1, 0], True), ("square", [7, 4], False))  # of the first and the second: mark, dashes, filled
@@ -61,7 +61,7 @@ def _one_told(number: int, result: Mapping) -> str:
     verdict = {True: "linearly connected", False: "not linearly connected", None: f"undecided at {SMALL} {unit(result)}"}
     return (
         f"Result {number} has a barrier of {value} {unit(result)} (95 % interval {low} to {high}) at t = {t_text(barrier['t'])}: "
-        f"{verdict[is_connected(barrier)]}; {ends}."
+        f"{f'{verdict[is_connected(barrier)]}; ' if joins_minima(result) else ''}{ends}."
     )
 
 

@@ -159,7 +159,7 @@ def _follow(stream) -> None:
             case events.Trained(side, _, steps):
                 told = f"{side.upper()} is trained" if steps else f"{side.upper()} is in the store"
             case events.PointReady(task, t, loss, accuracy, done, points):
-                told = f"[{done}/{points}] task {task} t = {t:.3f}: loss {loss:.4f}, accuracy {accuracy:.1%}"
+                told = f"[{done}/{points}] task {task} t = {t:.3f}: loss {loss:.4f}, {accuracy:.1%} right"
             case events.Working(what):
                 told = what
             case _:

@@ -170,6 +170,7 @@ def summary(told: Mapping) -> dict:
     return {
         "barrier": (task.get("barrier") or {}).get("loss_chord"),
         "accuracy": [known.get(0.0), known.get(1.0)],
+        "measure": task.get("measure"),
         "rows": len(task["rows"]),
         "points": sum(len(one["t"]) for one in told["tasks"]),
         "t": [task["t"][i] for i in pick],

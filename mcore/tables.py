@@ -108,7 +108,7 @@ def of_columns(columns: Columns, given_names: ClassNames, wanted: Asked, where: 
 
 def named(columns: Columns, wanted: Asked, where: str) -> Asked:
     """What was asked for with the columns of text and label found, and every column there. Raises ``QuestionError``."""
-    label = wanted.label or (_label_column(columns, wanted.text, where) if wanted.labelled else None)
+    label = wanted.label or (_label_column(columns, wanted, where) if wanted.labelled else None)
     text = wanted.text or tuple(_text_columns(columns, label or _usual_label(columns), where))
     for key, names in [("label", [label] if label else []), ("template", wanted.template), ("answers", wanted.answers), ("text", text)]:
         if name := next((name for name in names if name not in columns), None):
@@ -189,14 +189,17 @@ def _usual_label(columns: Columns) -> str | None:
     return next((lowered[name] for name in LABEL_NAMES if name in lowered), None)
 
 
-def _label_column(columns: Columns, text: tuple[str, ...], where: str) -> str:
+def _label_column(columns: Columns, wanted: Asked, where: str) -> str | None:
+    """None where the texts stand alone: nothing beside them could be a label."""
     if found := _usual_label(columns):
         return found
-    others = {name: values for name, values in columns.items() if name not in text and name.lower() not in NOT_TEXT}
+    others = {name: values for name, values in columns.items() if name not in wanted.text and name.lower() not in NOT_TEXT}
+    if len(others) == (0 if wanted.text else 1) and not wanted.answers:
+        return None
     few = [name for name, values in others.items() if len(set(map(str, values))) <= min(20, len(values) // 2)]
     if len(few) == 1:
         return few[0]
-    right = f"name one of: {', '.join(columns)}; or read the texts alone, by token losses"
+    right = f"name one of: {', '.join(others)}; or read the texts alone, by token losses"
     raise QuestionError(f"{where}.label", "it is not clear which column is the label", right)
 
 

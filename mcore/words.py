@@ -40,7 +40,7 @@ WEAK = 0.05  # of accuracy above the constant predictor: an end with less has le
 FEW = 5  # points between the ends: with fewer a narrow barrier can hide
 
 glossary: dict[str, str] = {
-    "barrier": f"The highest rise of the loss along the path above the chord; up to {SMALL} nats counts as connected.",
+    "barrier": f"The highest rise of the loss along the path above the chord; read by labels, up to {SMALL} nats is none.",
     "chord": "The straight line between the losses of A and B: what the loss would be if it changed evenly.",
     "path": "The way through weight space from A at t = 0 to B at t = 1; at each t it is one whole model.",
     "mastered": "A row is mastered at t if the model at t predicts its label right.",
@@ -87,9 +87,9 @@ def meaning(
         return Meaning(_capital(so_far + _beginning(result)), _rest(missing) if missing else _no_barrier_next(result))
     accuracy = _accuracy_sentence(result, barrier["accuracy_chord"])
     second, extra = (_weak_sentence(result, weak), (accuracy,)) if weak else (accuracy, ())
-    summary = _capital(so_far + _verdict(barrier["loss_chord"], bool(missing), unit(result))) + " " + second
+    summary = _capital(so_far + _verdict(barrier["loss_chord"], bool(missing), result)) + " " + second
     more = (*_fitted_sentences(result), *extra, *_knowledge_sentences(result), *_ensemble_sentences(result))
-    return Meaning(summary, _rest(missing, barrier) if missing else _next(result, experiment, weak), more)
+    return Meaning(summary, _rest(missing, barrier if joins_minima(result) else None) if missing else _next(result, experiment, weak), more)
 
 
 def is_connected(loss_chord: Mapping) -> bool | None:
@@ -99,8 +99,18 @@ def is_connected(loss_chord: Mapping) -> bool | None:
     return False if loss_chord["low"] > SMALL else None
 
 
-def _verdict(chord: Mapping, partial: bool, unit: str) -> str:
-    unit = f"in {unit}" if unit == "squared error" else unit
+def joins_minima(result: Mapping) -> bool:
+    """Whether a barrier says if two minima are connected: of labels read by heads that were trained, or by answers.
+
+    ``SMALL`` is of nats of a label; what a token or a score may cost has no such bound, and a fitted head is new at each t.
+    """
+    return unit(result) == "nats" and result.get("head") != "fitted"
+
+
+def _verdict(chord: Mapping, partial: bool, result: Mapping) -> str:
+    if not joins_minima(result):
+        return _rise(chord, result)
+    unit = "nats"
     interval = (chord["low"], chord["high"])
     value, low, high = (nats(chord[key], interval) for key in ("value", "low", "high"))
     connected, at = is_connected(chord), f"at t = {t_text(chord['t'])}"
@@ -119,6 +129,26 @@ def _verdict(chord: Mapping, partial: bool, unit: str) -> str:
         f"{rise} above the chord {at}, but the 95 % interval ({low} to {high}) spans the {SMALL} {unit} up to which "
         "we call two minima connected: these rows do not decide it."
     )
+
+
+def _rise(chord: Mapping, result: Mapping) -> str:
+    """How far the loss rises, with no verdict on minima."""
+    interval, measured = (chord["low"], chord["high"]), unit(result)
+    value, low, high = (nats(chord[key], interval) for key in ("value", "low", "high"))
+    if value.strip("0.") == "":
+        rise = f"never rises above the chord (95 % interval {low} to {high} {measured})"
+    else:
+        in_unit = "in squared error" if measured == "squared error" else measured
+        rise = f"rises {value} {in_unit} (95 % interval {low} to {high}) above the chord at t = {t_text(chord['t'])}"
+    if result.get("head") != "fitted":
+        return f"the straight line {rise}."
+    rise = f"read with a head that is fitted anew at each t, the straight line {rise}"
+    told = {
+        True: ": what the bodies hold for this task is there all along.",
+        False: ": part of what the bodies hold for this task is lost between them.",
+        None: ": these rows do not decide whether the bodies lose anything between them.",
+    }
+    return rise + (told[is_connected(chord)] if measured == "nats" else ".")
 
 
 def _beginning(result: Mapping) -> str:
@@ -217,6 +247,8 @@ def _ensemble_sentences(result: Mapping) -> tuple[str, ...]:
 def _rest(missing: int, barrier: Mapping | None = None) -> str:
     if barrier and is_connected(barrier["loss_chord"]) is False:
         return f"{missing:,} more {'point' if missing == 1 else 'points'} can only raise the barrier: let the run finish."
+    if not barrier:
+        return f"{missing:,} more {'point is' if missing == 1 else 'points are'} to come: let the run finish."
     return f"{missing:,} more {'point decides' if missing == 1 else 'points decide'} it: let the run finish."
 
 
@@ -233,11 +265,14 @@ def _next(result: Mapping, experiment: Experiment | None, weak: Sequence[str]) -
         return _weak_next(result, weak, a, b)
     if experiment and a == b:
         return "A and B are the same: give B another head seed." if isinstance(a, Recipe) else "A and B are the same: change B."
-    connected = is_connected(result["barrier"]["loss_chord"])
-    if connected is None:
+    connected, inside = is_connected(result["barrier"]["loss_chord"]), sum(0 < t < 1 for t in result["t"])
+    if connected is None and unit(result) == "nats":
         return f"Evaluate more rows: {len(result['rows']):,} leave the interval too wide."
+    if not joins_minima(result):
+        if inside < FEW:
+            return f"Ask for more points: between {inside} of them a narrow barrier could hide."
+        return "Read another pair on the same rows, and lay both results on one chart in the Library: which of them rises higher?"
     if connected:
-        inside = sum(0 < t < 1 for t in result["t"])
         if inside < FEW:
             return f"Ask for more points: between {inside} of them a narrow barrier could hide."
         if recipes and a.head_seed == b.head_seed:
@@ -259,13 +294,17 @@ def _next(result: Mapping, experiment: Experiment | None, weak: Sequence[str]) -
 
 
 def _weak_next(result: Mapping, weak: Sequence[str], a: Endpoint | None, b: Endpoint | None) -> str:
-    name = weak[0]
+    name, read = weak[0], result.get("task", {}).get("read")
+    if read == "fitted":
+        return f"Read another task: what a linear read-out finds in {'both' if len(weak) == 2 else name} for this one is next to nothing."
     if _at(result, float(name == "B"))["accuracy"] < result["constant_baseline"] - WEAK:
-        if result.get("task", {}).get("read") == "answers":
+        if read == "answers":
             return f"Try another prompt or other answers: {name} is right less often than always giving one label."
         return f"Check which label each output of {name} means: it is right less often than always giving one label."
     if isinstance({"A": a, "B": b}[name], Recipe):
         return f"Train {'both' if len(weak) == 2 else name} for more steps first."
+    if read == "answers":
+        return "Try another prompt or other answers, or a task that both know."
     return f"Read a task that {'both were' if len(weak) == 2 else name + ' was'} tuned on."
 
 
@@ -291,4 +330,4 @@ def alternative(result: Mapping) -> str:
     barrier = (result.get("barrier") or {}).get("loss_chord")
     counted = "1 point" if len(pairs) == 1 else f"{len(pairs)} points"
     told = f"Loss and accuracy along the path from A (t = 0) to B (t = 1), {counted}, {len(result['rows']):,} rows{reader(result)}: {told}."
-    return f"{told} {_capital(_verdict(barrier, False, unit(result)))}" if barrier else told
+    return f"{told} {_capital(_verdict(barrier, False, result))}" if barrier else told

@@ -77,3 +77,24 @@ def test_squared_errors_are_named(saved, store: Store, tmp_path) -> None:
     app = page(asked)
     assert "Loss (squared error)" in drawn(app) and "Within 0.5" in drawn(app) and "at A squared error " in drawn(app)
     assert "a number" in words(page(asked, KNOWLEDGE))
+    assert "comes within 0.5 of its score" in tab(app := page(asked), "Knowledge")
+    assert "Every row at every t" not in str(app.get("page_link"))
+
+
+def test_texts_that_stand_alone_are_read_by_their_tokens(saved, store: Store, tmp_path) -> None:
+    file = tmp_path / "texts.csv"
+    file.write_text("text\n" + "\n".join(f"{tiny.sentence(i)} {i}" for i in range(30)))
+    a, b = (saved("gpt2", seed, opener=AutoModelForCausalLM) for seed in (0, 1))
+    asked = parse(tiny.experiment(a, b, {"task": f"local:{file}", "max_length": 32}))
+    list(run(asked, store))
+    assert "nats per token" in words(page(asked))
+
+
+def test_how_a_task_is_read_can_be_chosen_where_its_label_is_not_clear(saved, app_store: Store, tmp_path) -> None:
+    file = tmp_path / "texts.csv"
+    file.write_text("text,url\n" + "\n".join(f"{tiny.sentence(i)},u{i}" for i in range(30)))
+    a, b = (saved("gpt2", seed, opener=AutoModelForCausalLM) for seed in (0, 1))
+    app = page(parse(tiny.experiment(a, b, {"task": f"local:{file}", "text": "text"})))
+    assert "name one of: url; or read the texts alone" in words(app)
+    app.selectbox(key="in.tasks.0.read").set_value("tokens").run()
+    assert "Run evaluates 3 points on 30 rows" in words(app).replace("then ", "")

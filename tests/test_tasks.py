@@ -175,7 +175,12 @@ def test_token_losses_need_no_label(columns, tmp_path):
 
 def test_texts_alone_are_told_how_they_can_be_read(tmp_path):
     with pytest.raises(QuestionError, match=r"^tasks\.0\.label: .*token losses"):
-        opened(table(tmp_path / "t.csv", {"text": PLAIN["text"]}))
+        opened(table(tmp_path / "t.csv", {"text": PLAIN["text"], "url": PLAIN["text"]}))
+
+
+def test_texts_beside_which_nothing_could_be_a_label_are_texts_alone(tmp_path):
+    named, rows = opened(table(tmp_path / "t.csv", {"text": PLAIN["text"], "id": list(range(len(PLAIN["text"])))}))
+    assert rows.kind == "texts" and named.text == ["text"] and named.label is None
 
 
 PAIRS = {"premise": ["A dog runs.", "It {rains}."], "hypothesis": ["It moves.", "It is dry."], "topic": ["x", ""], "n": [1, 2], "label": ["yes", "no"]}

@@ -56,6 +56,25 @@ def test_an_interval_across_the_threshold_decides_nothing():
     assert told.next_step == "Evaluate more rows: 400 leave the interval too wide."
 
 
+@pytest.mark.parametrize(("loss", "accuracy", "rise"), [
+    ("nats per token", "tokens predicted right", "rises 0.40 nats per token"), ("squared error", "within 0.5", "rises 0.40 in squared error"),
+])  # fmt: skip
+def test_what_tokens_and_scores_cost_is_told_without_a_verdict_on_minima(loss, accuracy, rise):
+    measured = {"measure": {"loss": loss, "accuracy": accuracy}, "constant_baseline": None}
+    high, flat = (meaning(result(**how) | measured) for how in ({}, {"height": 0.0, "dip": 0.0}))
+    assert rise in high.summary and "to 0.42) above the chord at t = 0.50." in high.summary
+    assert "never rises above the chord (95 % interval" in flat.summary and f"0.000 {loss})." in flat.summary
+    assert not any("connected" in told.summary or "basin" in told.next_step for told in (high, flat))
+    assert "in the Library" in high.next_step
+
+
+def test_a_fitted_head_stands_in_the_headline():
+    high, flat = (meaning(result(**how) | {"head": "fitted", "task": {"read": "fitted"}}).summary for how in ({}, {"height": 0.0, "dip": 0.0}))
+    for told in (high, flat):
+        assert told.startswith("Read with a head that is fitted anew at each t, the straight line") and "minima" not in told
+    assert "is lost between them" in high and "is there all along" in flat
+
+
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_certainty_needs_the_whole_interval_on_one_side(low, value, high):
     low, value, high = sorted((low, value, high))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import streamlit as st
@@ -21,6 +22,7 @@ from mcore.ui.progress import progress
 from mcore.ui.stage import stage, training_stage
 from mcore.ui.tabs import notice_of_order, tabs
 
+COMMIT = re.compile(r"@[0-9a-f]{40}\b")  # a notice names the first digits; all of them stand under Reproduce
 POLL, POLL_HOSTED = 0.5, 2.0  # seconds between two looks at a running job; a host has many who look
 
 
@@ -100,7 +102,7 @@ def _status(now: Standing, sentence: str) -> None:
 
 def _notices(now: Standing) -> None:
     for notice in now.resolved.notices:
-        show(text(notice, "note"))
+        show(text(COMMIT.sub(lambda found: found[0][:8], notice), "note"))
 
 
 def _to_compute(now: Standing) -> str:
@@ -114,7 +116,8 @@ def _to_compute(now: Standing) -> str:
     first += f"fine-tunes {trained}, then " if trained else "then " if fetched else ""
     kept = f" {now.stored} of {now.points} points are in the store and are kept." if now.stored else ""
     asked = cost(now.resolved, now.trained, dict.fromkeys(range(len(now.resolved.tasks)), missing))
-    about = f"about {duration(asked.seconds)} here, up to {size(asked.memory)} of memory"
+    took = duration(asked.seconds)
+    about = f"{took if took.startswith('under') else f'about {took}'} here, up to {size(asked.memory)} of memory"
     return f"Run {first}evaluates {missing} points on {rows:,} rows: {about}.{kept}"
 
 

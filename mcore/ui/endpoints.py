@@ -21,10 +21,11 @@ from mcore.ui.limits import at_home
 from mcore.ui.looked import address, checkpoints, count, facts, show_verdict, verdict
 
 KINDS = ("Recipe", "Pre-trained", "Hub", "Trained here", "Folder")
+NOTHING = ("hub:?", "local:?")  # what an endpoint is while nothing is named
 TOLD = {
     "Recipe": "Fine-tune a base on a task, here and now.",
     "Pre-trained": "A step of the family that ships with the app, as it is.",
-    "Hub": "A tuned classifier on the Hub, or a base to read with the other end's head.",
+    "Hub": "A model on the Hub: a tuned classifier, a language model, an adapter, or a base to read with the other end's head.",
     "Trained here": "A model that was fine-tuned here before.",
     "Folder": "A folder that save_pretrained wrote.",
 }
@@ -42,7 +43,7 @@ def cards(
     with left:
         _card("a", question, found.get("a"), now, ends, wrong)
     with between:
-        told = differences(question.a, question.b) if question else ""
+        told = differences(question.a, question.b) if question and not {address(question.a), address(question.b)} & {*NOTHING} else ""
         show(f'<div class="mc-between"><b></b>{escape(told)}</div>')
     with right:
         _card("b", question, found.get("b"), now, ends, wrong)
@@ -67,10 +68,11 @@ def _card(
                 _form(side)
         if question:
             end = getattr(question, side)
-            pieces = [f'<p class="mc-name">{escape(endpoint_name(end))}</p>', text(_recipe_line(end), "quiet")]
+            name, line = ("None chosen yet", "") if end in NOTHING else (endpoint_name(end), _recipe_line(end))
+            pieces = [f'<p class="mc-name">{escape(name)}</p>', text(line, "quiet")]
             show(*pieces, f'<p class="mc-quiet mc-terms">{" · ".join(_facts(side, end, model, now, ends))}</p>')
         if field_of(wrong) == side:
-            show(text(str(wrong), "error"))
+            show(text(str(wrong), "quiet" if question and end in NOTHING else "error"))
             token.offer(wrong, f"wrong-{side}")
 
 

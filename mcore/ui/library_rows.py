@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from html import escape
 
 from mcore.library import Facts, Item
-from mcore.names import nats, percent, size, task_name
+from mcore.names import nats, percent, share, size, task_name, unit
 from mcore.notes import Note
 from mcore.ui.html import mark, term
 from mcore.ui.theme import COLOURS
 
 WIDE, HIGH, EDGE = 120, 38, 4  # of the small curve, pixels
 RISE = 0.3  # nats: a curve that changes less than this fills only its share of the height
+SHARES = {"tokens predicted right": "of tokens"}
 KINDS = {"experiment": "result", "model": "trained model", "import": "imported file", "shipped": "shipped result"}
 
 STYLE = """
@@ -105,8 +106,11 @@ def _figures(item: Item, facts: Facts | None) -> str:
         interval = (barrier["low"], barrier["high"])
         value, low, high = (nats(barrier[name], interval) for name in ("value", "low", "high"))
         line = f'<span class="q">{term("barrier")}</span> <b>{value}</b> <span class="q">[{low}, {high}]</span>'
+        if (measured := unit(told)) != "nats":
+            line += f' <span class="q">{escape(measured)}</span>'
     a, b = (percent(one) for one in told["accuracy"])
-    return f'{line}<br><span class="mc-a">A</span> {a} <span class="q">·</span> <span class="mc-b">B</span> {b}'
+    of = "" if share(told) == "accuracy" else f' <span class="q">{escape(SHARES.get(share(told), share(told)))}</span>'
+    return f'{line}<br><span class="mc-a">A</span> {a} <span class="q">·</span> <span class="mc-b">B</span> {b}{of}'
 
 
 def _sketch(told: Mapping | None, dark: bool) -> str:

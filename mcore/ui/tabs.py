@@ -30,6 +30,8 @@ COLUMNS = {
     "ensemble_accuracy": ("ensemble's accuracy", None),
 }
 
+RIGHT = {"accuracy": "predicts its label right", "within 0.5": "comes within 0.5 of its score"}
+
 
 def tabs(now: Standing, result: Mapping, number: int) -> None:
     """Only the open one is drawn."""
@@ -64,7 +66,7 @@ def _knowledge(now: Standing, task: Mapping, number: int) -> None:
     with right:
         show(
             rich(
-                "A row is [mastered] at t if the model there predicts its label right; "
+                f"A row is [mastered] at t if the model there {RIGHT[share(task)]}; "
                 "between neighbouring points rows are newly [forgotten] or [learned]."
             )
         )
@@ -82,6 +84,8 @@ def _knowledge(now: Standing, task: Mapping, number: int) -> None:
                 )
             )
     _cartography(task)
+    if share(task) != "accuracy":  # the Knowledge page is about labels
+        return
     st.page_link(
         "pages/3_Knowledge.py", label="Every row at every t, with its text", icon=":material/grid_on:",
         query_params=address.query(now.question) | ({"task": str(number + 1)} if number else {}),
@@ -215,8 +219,9 @@ def _reproduce(now: Standing, result: Mapping, task: Mapping) -> None:
 def notice_of_order(task: Mapping) -> str:
     """One sentence where the order of the labels deserves a look, else nothing."""
     unsure = [side.upper() for side, told in (task.get("label_order") or {}).items() if told and told["ambiguous"]]
+    whose = " and ".join(f"{side}'s" for side in unsure)
     return (
-        f"The order of {' and '.join(unsure)}'s labels is uncertain: see Labels below, and name them there."
+        f"The order of {whose} labels is uncertain: see Labels below, and name them there."
         if unsure
         else ""
     )

@@ -17,6 +17,7 @@ TASK: draft.Path = ("tasks", 0)
 SPLITS = ["validation", "test", "train", "all"]
 READS = {None: "as is usual", "head": "with its head", "answers": "by its answers", "tokens": "by the loss of its tokens", "fitted": "with a fitted head"}
 PROMPT = ("read", "template", "answers", "normalised")
+SAYS_HOW = (*PROMPT, "label")  # fields whose error may be mended by reading in another way
 
 
 def data_form(now: Standing | None) -> None:
@@ -40,7 +41,7 @@ def data_form(now: Standing | None) -> None:
 
 def reading_form(now: Standing | None, wrong: QuestionError | None) -> None:
     """How the models are read, where they are language models or somebody has said how."""
-    told = any(draft.get((*TASK, name)) is not None for name in PROMPT) or bool(wrong and wrong.field.startswith("tasks.0.") and wrong.field.split(".")[2] in PROMPT)
+    told = any(draft.get((*TASK, name)) is not None for name in PROMPT) or bool(wrong and wrong.field.startswith("tasks.0.") and wrong.field.split(".")[2] in SAYS_HOW)
     if not told and not (now and now.resolved.kind in LANGUAGE):
         return
     used = now.resolved.tasks[0].task if now else None
