@@ -8,20 +8,19 @@ asked for again: a question whose commits are known makes no request.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from mcore import headers, hubinfo
-from mcore.access import has_token, how_to_give, private_part, token, whose
+from mcore.access import has_token, private_part, token
 from mcore.errors import Cancelled, QuestionError
 from mcore.hubcache import Kind, Listing, forget, keep, kept, make_room, read, remember, remembered, root, write
+from mcore.refusals import NoAnswer, Refused, endpoint, told_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -32,14 +31,6 @@ FIRST_READ, MOST_HEADER = 16 * 1024, 16 * 2**20  # bytes of a safetensors header
 SPARE_DISK = 500_000_000  # bytes that a download leaves free
 RETRIES = 3
 T = TypeVar("T")
-
-
-class NoAnswer(QuestionError):
-    """The network or the Hub failed: asking again may help."""
-
-
-class Refused(QuestionError):
-    """Only a token, or another one, may read this."""
 
 
 _newest: dict[tuple[Kind, str, str, str | None], tuple[float, str]] = {}
@@ -97,8 +88,8 @@ def aged(address: str, kind: Kind) -> str | None:
 def _asked_for(repo: str, revision: str, field: str, kind: Kind) -> Listing:
     from huggingface_hub.constants import ENDPOINT
 
-    with _told(repo, revision, field, kind):
-        told, private = _asked(lambda given: hubinfo.info(_endpoint() or ENDPOINT, repo, revision, field, kind, given, TIMEOUT))
+    with told_of(repo, revision, field, kind):
+        told, private = _asked(lambda given: hubinfo.info(endpoint() or ENDPOINT, repo, revision, field, kind, given, TIMEOUT))
     if not COMMIT.fullmatch(str(told.get("sha"))):
         raise QuestionError(field, f"the Hub named no commit for {repo}@{revision}", "try again, or name a commit")
     private = private or bool(told.get("gated"))  # anybody may list what is gated
@@ -200,7 +191,7 @@ def _fetched(
     from huggingface_hub import hf_hub_download
 
     path = Path(_patiently(lambda: hf_hub_download(
-        found.repo, name, repo_type=found.kind, revision=found.commit, cache_dir=found.root, endpoint=_endpoint(), token=token(found.private),
+        found.repo, name, repo_type=found.kind, revision=found.commit, cache_dir=found.root, endpoint=endpoint(), token=token(found.private),
         tqdm_class=_counter(told, stop), etag_timeout=TIMEOUT,
     ), found, field, stop))  # fmt: skip
     if path.stat().st_size != found.files[name].size:
@@ -220,7 +211,7 @@ def ranged(found: Listing, name: str, begin: int, end: int, field: str) -> bytes
 
     def read() -> bytes:
         headers = build_hf_headers(token=token(found.private)) | {"Range": f"bytes={begin}-{end - 1}"}
-        url = hf_hub_url(found.repo, name, repo_type=found.kind, revision=found.commit, endpoint=_endpoint())
+        url = hf_hub_url(found.repo, name, repo_type=found.kind, revision=found.commit, endpoint=endpoint())
         with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
             hf_raise_for_status(answer)
             whole, data = answer.status_code != 206, bytearray()
@@ -237,7 +228,7 @@ def _patiently(call: Callable[[], T], found: Listing, field: str, stop: Callable
     """What ``call`` gives, after some tries if need be: what has come of a file is kept, the next try goes on from there."""
     for attempt in range(RETRIES):
         try:
-            with _told(found.repo, found.commit, field, found.kind):
+            with told_of(found.repo, found.commit, field, found.kind):
                 return call()
         except Refused:
             forget(found)  # it may have been open when it was listed: the next try asks for it anew
@@ -264,51 +255,6 @@ def _counter(told: Callable[[int], None], stop: Callable[[], bool]) -> type:
             told(int(count or 0))
 
     return Counter
-
-
-@contextmanager
-def _told(repo: str, revision: str, field: str, kind: Kind):
-    """What the Hub refuses, as a sentence that says what can be done."""
-    import httpx2
-    from huggingface_hub import errors
-
-    page = f"{_endpoint() or 'https://huggingface.co'}/{'datasets/' if kind == 'dataset' else ''}{repo}"
-    try:
-        yield
-    except errors.GatedRepoError:
-        if has_token():
-            wrong, then = f"{repo} is gated, and {whose()} may not read it yet", "with the account that the token belongs to, and try again"
-        else:
-            wrong, then = f"{repo} is gated", f"then {how_to_give()}"
-        raise Refused(field, wrong, f"accept its licence at {page}, {then}") from None
-    except errors.RepositoryNotFoundError:
-        what = "data set" if kind == "dataset" else "repository"
-        reader, right = (whose(), "check the name, and that the token's account may read it") if has_token() else (
-            "this machine", f"check the name; for a private one {how_to_give()}"
-        )  # fmt: skip
-        raise Refused(field, f"there is no {what} {repo} that {reader} may read", right) from None
-    except errors.RevisionNotFoundError:
-        raise QuestionError(field, f"{repo} has no revision {revision!r}", "name a branch, a tag, refs/pr/N or a commit") from None
-    except errors.RemoteEntryNotFoundError as error:
-        raise QuestionError(field, f"{repo} lacks a file ({_first_line(error)})", "choose another revision") from None
-    except (errors.HfHubHTTPError, httpx2.HTTPError, errors.LocalEntryNotFoundError, OSError, ValueError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status == 429:
-            raise NoAnswer(field, f"the Hub asks for a pause before it says more of {repo}", "try again in a minute") from None
-        if status == 401 and has_token():
-            raise Refused(field, f"the Hub does not know {whose()}", f"it may have expired or be cut short: {how_to_give()}") from None
-        if status == 403 and has_token():
-            raise Refused(field, f"{whose()} may not read {repo}", "give it the right to read that repository on the Hub") from None
-        raise NoAnswer(field, f"the Hub did not answer for {repo} ({_first_line(error)})", "check the network and try again") from None
-
-
-def _endpoint() -> str | None:
-    """The Hub's address where the environment names another one than usual."""
-    return (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
 def _existing(path: Path) -> Path:

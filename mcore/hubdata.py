@@ -21,6 +21,7 @@ from mcore.errors import QuestionError
 from mcore.hubcache import Listing
 from mcore.hubrows import Found, chosen
 from mcore.question import Task
+from mcore.refusals import NoAnswer
 from mcore.tables import Asked, Table
 
 TABLES = 6  # that are held in memory
@@ -133,7 +134,7 @@ def _converted(listing: Listing, revision: str | None, field: str) -> Listing:
         raise QuestionError(field, wrong, f"leave the revision out, or name {CONVERTED}")
     try:
         converted = hub.listing(listing.repo, CONVERTED, field, kind="dataset")
-    except hub.NoAnswer:
+    except NoAnswer:
         raise
     except QuestionError:
         raise QuestionError(field, f"{wrong}, and the Hub has converted none", "choose another data set, or save it as a file and use local:FILE") from None

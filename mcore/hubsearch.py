@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mcore.hub import NAME, NoAnswer, known
+from mcore.hub import NAME, known
 from mcore.hubcache import Kind
+from mcore.refusals import NoAnswer
 
 LEAST = 3  # characters that are searched for
 MOST = 12  # names that are found

@@ -17,6 +17,7 @@ from mcore.errors import QuestionError
 from mcore.headers import MOST_TENSORS
 from mcore.hubcache import Listing
 from mcore.profile import at_home, profile
+from mcore.refusals import NoAnswer
 
 PROPOSALS = ("refs/pr/1", "refs/pr/2", "refs/pr/3")  # where the Hub's own service, or anybody, proposes a conversion
 MOST_LISTED = 400  # files of a repository whose proposals are looked through
@@ -103,7 +104,7 @@ def _conversion(found: Listing, pickles: tuple[str, ...], safe: str, field: str)
     for place in PROPOSALS:
         try:
             other = hub.listing(found.repo, place, field)
-        except hub.NoAnswer:
+        except NoAnswer:
             raise
         except QuestionError:  # there is none: a discussion may have had that number
             continue

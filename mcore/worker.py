@@ -32,7 +32,7 @@ from mcore.database import held
 from mcore.errors import Cancelled, McoreError
 from mcore.events import Event, Failed
 from mcore.handover import Taker
-from mcore.hub import Refused
+from mcore.refusals import Refused
 from mcore.jobs import Job, Jobs, State
 from mcore.plan import Part
 from mcore.profile import profile

@@ -12,7 +12,7 @@ from pathlib import Path
 import streamlit as st
 
 from mcore import hubsearch
-from mcore.hub import NoAnswer
+from mcore.refusals import NoAnswer
 from mcore.hubcache import Kind
 from mcore.hubsearch import Found
 from mcore.ui import draft, visitor

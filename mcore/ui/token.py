@@ -9,7 +9,7 @@ import streamlit as st
 
 from mcore.access import SHAPE
 from mcore.errors import QuestionError
-from mcore.hub import Refused
+from mcore.refusals import Refused
 from mcore.ui import visitor
 from mcore.ui.engine import engine
 from mcore.ui.html import show, text
