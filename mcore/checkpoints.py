@@ -45,7 +45,7 @@ class Checkpoint:
     """A transformers folder. ``labels`` are the names of its outputs, None where it has no classification head.
 
     ``tensors`` is empty where they can be read only once it is fetched: pickles, and more headers than are looked at.
-    ``base``: what an adapter (the folder) is merged into. ``notices`` say what a reader of the answer must know.
+    ``base``: what an adapter (the folder) is merged into. ``lender``: whose tokenizer is used, where it has none. ``notices`` say what a reader of the answer must know.
     """
 
     address: str
@@ -59,6 +59,7 @@ class Checkpoint:
     files: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()  # those of the files that hold tensors
     base: Checkpoint | None = None
+    lender: Checkpoint | None = None
     notices: tuple[str, ...] = ()
 
     @property

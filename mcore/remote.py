@@ -54,27 +54,28 @@ def look(rest: str, field: str, adapted: bool = True) -> Checkpoint:
     left -= found.files["config.json"].size + sum(min(found.files[name].size, hubweights.MOST_INDEX) for name in weights.index)
     tensors, spent = hubweights.tensors(weights, field, min(MOST_LOOKED_HEADERS, left))
     tokenizer = _tokenizer_files(found, field)
-    if not tokenizer:
-        raise QuestionError(field, f"{repo} has no tokenizer", "choose a repository that has tokenizer.json beside its weights")
+    lender = None if tokenizer else _lender(found, config, field, left - spent)
+    whole = f"hub {repo} {found.commit}" + (f" with {lender.address}" if lender else "")
     return Checkpoint(
         address=f"hub:{repo}@{found.commit}",
         folder=found.folder,
-        digest=hashlib.sha256(f"hub {repo} {found.commit}".encode()).hexdigest()[:32],
+        digest=hashlib.sha256(whole.encode()).hexdigest()[:32],
         config=config,
         labels=labels_of(config, field),
         tensors=tensors,
-        tokenizer=_tokenizer(found, tokenizer, field, left - spent),
+        tokenizer=lender.tokenizer if lender else _tokenizer(found, tokenizer, field, left - spent),
         listing=found,
         files=("config.json", *weights.index, *weights.names, *tokenizer, *_settings(found, field)),
         weights=weights.names,
-        notices=weights.notices,
+        lender=lender,
+        notices=weights.notices + (lender.notices if lender else ()),
     )
 
 
 def fetch(checkpoint: Checkpoint, field: str, stop: Callable[[], bool]) -> Iterator[Fetching]:
     """Bring what is missing of it to this disk, its base first, telling how far it is; nothing for what is here."""
-    if checkpoint.base:
-        yield from fetch(checkpoint.base, field, stop)
+    for other in filter(None, (checkpoint.base, checkpoint.lender)):
+        yield from fetch(other, field, stop)
     found = checkpoint.listing
     if found is None:
         return
@@ -116,17 +117,19 @@ def to_fetch(checkpoint: Checkpoint) -> int:
     """Bytes of it that are not on this disk yet."""
     found = checkpoint.listing
     own = sum(found.files[name].size for name in hub.missing(found, checkpoint.files)) if found else 0
-    return own + (to_fetch(checkpoint.base) if checkpoint.base else 0)
+    return own + sum(map(to_fetch, filter(None, (checkpoint.base, checkpoint.lender))))
 
 
 def at_hand(checkpoint: Checkpoint, field: str, store: Store) -> Checkpoint:
     """The checkpoint as it stands on this disk, read from its files; its identity stays what it was.
 
-    A pickle is written anew and an adapter merged into its base, once: the folder in the store is a plain one.
-    Raises ``QuestionError`` where a file is not what the Hub's list says.
+    A pickle is written anew, an adapter merged into its base and a tokenizer put beside weights that have none, once: the
+    folder in the store is a plain one. Raises ``QuestionError`` where a file is not what the Hub's list says.
     """
     _check_content(checkpoint, field)
-    if checkpoint.pickled or checkpoint.base:
+    if checkpoint.lender:
+        _check_content(checkpoint.lender, field)
+    if checkpoint.pickled or checkpoint.base or checkpoint.lender:
         from mcore.rewrite import rewritten  # torch, which a page does without
 
         folder = rewritten(checkpoint, field, store, at_hand)
@@ -162,6 +165,30 @@ def _adapter(found: Listing, field: str) -> Checkpoint:
         notices=weights.notices,
     )
     return adapters.joined(one, base, field)
+
+
+def _lender(found: Listing, config: dict, field: str, left: int) -> Checkpoint:
+    """The tokenizer of the repository that a configuration names as what it was tuned from; its commit is kept, as an adapter's base is."""
+    without, right = f"{found.repo} has no tokenizer", "choose a repository that has tokenizer.json beside its weights"
+    name = str(config.get("_name_or_path") or "")
+    if not hub.NAME.fullmatch(name) or name == found.repo:
+        raise QuestionError(field, without, right)
+    kept = hubcache.read(found, "lender")
+    try:
+        lent = hub.listing(*hub.parse(str(kept["address"]) if kept else name, field), field)
+        names = _tokenizer_files(lent, field)
+        digest = _tokenizer(lent, names, field, left - _listed(lent)) if names else ""
+    except QuestionError as error:
+        raise QuestionError(field, f"{without}, and that of {name}, from which it was tuned, cannot be read: {error.wrong}", right) from None
+    if not names:
+        raise QuestionError(field, f"{without}, nor has {name}, from which it was tuned", right)
+    address = f"{lent.repo}@{lent.commit}"
+    hubcache.write(found, "lender", {"address": address})
+    told = f"{without}; that of {address} is used, from which it was tuned as its configuration says."
+    return Checkpoint(
+        address=f"hub:{address}", folder=lent.folder, digest=lent.commit, config={}, labels=None, tensors={}, tokenizer=digest, listing=lent,
+        files=(*names, *_settings(lent, field)), notices=(told,),
+    )  # fmt: skip
 
 
 def _listed(found: Listing) -> int:

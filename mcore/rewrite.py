@@ -1,4 +1,5 @@
-"""Checkpoints that are written anew before they are read: pickles as safetensors, adapters merged into their bases.
+"""Checkpoints that are written anew before they are read: pickles as safetensors, adapters merged into their bases, a tokenizer
+put beside weights that have none.
 
 The result is a plain transformers folder, kept in the store under the digest of what it was made from. A pickle is
 opened by torch's restricted unpickler, which builds tensors and runs nothing; never in the process of a page.
@@ -45,7 +46,14 @@ def rewritten(checkpoint: Checkpoint, field: str, store: Store, at_hand: AtHand)
             if mine:
                 store.drop_work(key)
                 work = store.work(key)
-                _merge(checkpoint, at_hand(checkpoint.base, field, store), work, field) if checkpoint.base else _unpickle(checkpoint, work, field)
+                if checkpoint.base:
+                    _merge(checkpoint, at_hand(checkpoint.base, field, store), work, field)
+                elif checkpoint.pickled:
+                    _unpickle(checkpoint, work, field)
+                else:
+                    _copy(("config.json", *checkpoint.files), checkpoint.folder, work)
+                if checkpoint.lender:
+                    _copy(checkpoint.lender.files, checkpoint.lender.folder, work)
                 return store.put_folder(key, work, "rewritten", {"address": checkpoint.address})
         time.sleep(0.2)  # another process is writing it
     return folder

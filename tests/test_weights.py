@@ -24,6 +24,7 @@ from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.run import run
 from mcore.sources import look
+from mcore.store import Store
 
 
 def contents(folder):
@@ -316,3 +317,37 @@ def test_the_hub_failing_over_a_conversion_is_no_proof_that_there_is_none(server
     server.faults.append(Fault("refs/pr/1", status=500))
     with pytest.raises(hub_client.NoAnswer):
         look("hub:org/old", "b")
+
+
+def without_tokenizer(folder, **config):
+    files = {name: data for name, data in contents(folder).items() if "token" not in name}
+    return files | {"config.json": json.dumps(json.loads(files["config.json"]) | config).encode()}
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pickle"])
+def test_a_repository_without_a_tokenizer_is_read_with_that_of_what_it_was_tuned_from(server, saved, rows, store, tmp_path, form):
+    a, b = saved("bert", 1), saved("bert", 2)
+    expected = losses(asked(f"local:{a}", f"local:{b}", rows), store)
+    commit = server.put("org/base", saved("bert", 3))
+    server.put("org/bare", without_tokenizer(b if form == "safetensors" else pickled(b, tmp_path / "old"), _name_or_path="org/base"))
+    question = asked(f"local:{a}", "hub:org/bare", rows)
+    assert losses(question, Store(tmp_path / "other")) == pytest.approx(expected, abs=1e-6)
+    resolved = resolve(question)
+    assert any(f"org/bare has no tokenizer; that of org/base@{commit} is used" in told for told in resolved.notices)
+    assert not [path for path in fetched(server, ".safetensors") if "/base/" in path]
+    server.put("org/base", contents(saved("bert", 3)) | {"more.txt": b"x"})
+    server.asked.clear()
+    hub_client._newest.clear()  # as after a minute: the lender stays what it was
+    assert resolve(resolved.experiment).fingerprint == resolved.fingerprint and not server.asked
+
+
+@pytest.mark.parametrize(("named", "match"), [
+    ({}, "org/bare has no tokenizer; choose"), ({"_name_or_path": "./out"}, "org/bare has no tokenizer; choose"),
+    ({"_name_or_path": "org/absent"}, "and that of org/absent, from which it was tuned, cannot be read: there is no repository org/absent"),
+    ({"_name_or_path": "org/empty"}, "nor has org/empty, from which it was tuned"),
+])  # fmt: skip
+def test_a_tokenizer_that_nobody_has_is_told(server, saved, named, match):
+    server.put("org/empty", {"config.json": b"{}"})
+    server.put("org/bare", without_tokenizer(saved("bert", 1), **named))
+    with pytest.raises(QuestionError, match=match):
+        look("hub:org/bare", "a")
