@@ -92,11 +92,11 @@ def logits(
             raise Cancelled
         return model(**{name: value.to(where) for name, value in inputs.items() if name in known}, **fixed).logits.float()
 
-    precision = autocast(model, where)
-    # In bfloat16 kernels are made and kept for every other number of rows: 30 MB on MiniLM, where memory is counted.
-    whole = isinstance(precision, torch.autocast)
-    trim = nullcontext() if whole or model not in _answered else trimmed(model, [batch.inputs for batch in batches], answer)
-    with torch.inference_mode(), precision, _unpadded(model, batches), trim:
+    def trim(whole: bool):
+        # In bfloat16 kernels are made and kept for every other number of rows: 30 MB on MiniLM, where memory is counted.
+        return nullcontext() if whole or model not in _answered else trimmed(model, [batch.inputs for batch in batches], answer)
+
+    with torch.inference_mode(), autocast(model, where) as half, _unpadded(model, batches), trim(whole=half):
         for batch in batches:
             found.append(answer(batch.inputs))
             order.extend(batch.rows)
@@ -124,11 +124,23 @@ def _own_linear(model: torch.nn.Module) -> list[torch.nn.Module]:
     return [layer for layer in linear if not any(id(parameter) in others for parameter in layer.parameters())]
 
 
-def autocast(model: torch.nn.Module, where: torch.device):
-    """Autocast where linear layers are kept in bfloat16, else nothing."""
-    if any(layer.weight.dtype is torch.bfloat16 for layer in _own_linear(model)):
-        return torch.autocast(where.type, torch.bfloat16)
-    return nullcontext()
+@contextmanager
+def autocast(model: torch.nn.Module, where: torch.device) -> Iterator[bool]:
+    """Autocast where linear layers are kept in bfloat16, else nothing; which of the two it is.
+
+    Raises ``QuestionError`` for a model whose code puts in a number that bfloat16 does not have, as that of DeBERTa does.
+    """
+    if not any(layer.weight.dtype is torch.bfloat16 for layer in _own_linear(model)):
+        yield False
+        return
+    try:
+        with torch.autocast(where.type, torch.bfloat16):
+            yield True
+    except RuntimeError as error:
+        if "bfloat16" not in str(error).lower():
+            raise
+        kind = model.config.model_type
+        raise QuestionError("precision", f"transformers cannot compute a {kind} model in bfloat16 ({str(error).splitlines()[0]})", "use float32") from None
 
 
 @contextmanager

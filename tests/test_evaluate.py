@@ -16,6 +16,8 @@ from mcore.batches import make_batches
 from mcore.blend import Place, WeightSet, blend
 from mcore.errors import Cancelled, QuestionError
 from mcore.evaluate import has_bfloat16, logits, prepare
+from mcore.question import parse
+from mcore.run import run
 
 TEXTS = [tiny.sentence(seed) for seed in range(60)]
 FAMILIES = ["bert", "roberta", "gpt2"]
@@ -136,6 +138,13 @@ def test_bfloat16_is_close_and_takes_float32_blends(saved, family):
             losses.append(torch.nn.functional.cross_entropy(scores, labels).item())
         # 60 rows of a random model 32 wide average out little of what rounding does; 1e-3 is for real ones, below
         assert losses[1] == pytest.approx(losses[0], abs=4e-3)
+
+
+@needs_bfloat16
+def test_a_model_that_bfloat16_is_too_small_for_says_so(saved, rows, store):
+    question = parse(tiny.experiment(saved("deberta", 1), saved("deberta", 2), rows, points=2, precision="bfloat16"))
+    with pytest.raises(QuestionError, match=r"^precision: transformers cannot compute a deberta model in bfloat16 \(.*\); use float32\.$"):
+        list(run(question, store))
 
 
 @needs_bfloat16
