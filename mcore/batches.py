@@ -14,6 +14,7 @@ import torch
 TOKENS = 1024  # in one batch on a processor; on two cores 256 to 1,024 are within a few percent of each other
 TOKENS_GPU = 16_384
 SPARE = 0.03  # the share of padding from which on a batch is closed
+AT_ONCE = 4_000_000  # characters that are tokenised at once: a tokenizer holds whatever is cut off until it has done all
 FEWEST = 128  # tokens below which a batch is not closed for its padding: starting a batch would cost more than it saves
 
 Text = str | tuple[str, str]
@@ -68,14 +69,28 @@ def encode(tokenizer, texts: Sequence[Text], max_length: int) -> list[dict[str, 
     """Each row's ``input_ids`` and, from tokenizers that give them, ``token_type_ids``; no padding, cut at ``max_length``."""
     if not len(texts):
         return []
-    pairs = not isinstance(texts[0], str)
-    columns = ([str(a) for a, _ in texts], [str(b) for _, b in texts]) if pairs else ([str(text) for text in texts],)
-    known = tokenizer(
-        *columns, truncation=True, max_length=max_length, padding=False, return_attention_mask=False, verbose=False
-    )
-    names = [name for name in ("input_ids", "token_type_ids") if name in known]
-    rows = [dict(zip(names, values, strict=True)) for values in zip(*(known[name] for name in names), strict=True)]
-    return [row if row["input_ids"] else _blank(tokenizer, names) for row in rows]
+    pairs, rows = not isinstance(texts[0], str), []
+    for some in slices([sum(map(len, text)) if pairs else len(text) for text in texts]):
+        columns = ([str(a) for a, _ in texts[some]], [str(b) for _, b in texts[some]]) if pairs else ([str(text) for text in texts[some]],)
+        known = tokenizer(
+            *columns, truncation=True, max_length=max_length, padding=False, return_attention_mask=False, verbose=False
+        )
+        names = [name for name in ("input_ids", "token_type_ids") if name in known]
+        found = [dict(zip(names, values, strict=True)) for values in zip(*(known[name] for name in names), strict=True)]
+        rows += [row if row["input_ids"] else _blank(tokenizer, names) for row in found]
+    return rows
+
+
+def slices(lengths: Sequence[int]) -> Iterator[slice]:
+    """Neighbouring texts of these lengths, as many as are tokenised at once."""
+    begin = size = 0
+    for i, length in enumerate(lengths):
+        if size and size + length > AT_ONCE:
+            yield slice(begin, i)
+            begin, size = i, 0
+        size += length
+    if begin < len(lengths):
+        yield slice(begin, len(lengths))
 
 
 def cut(rows: Sequence[Mapping[str, list[int]]], pad: int | None, tokens: int = TOKENS) -> Batches:

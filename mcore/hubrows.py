@@ -27,6 +27,7 @@ from mcore.tables import Asked, Table, among, classes, named, sample, scores, te
 WHOLE = 20_000_000  # bytes of a split that is fetched as it stands
 MOST_TEXT_FILES, MOST_TEXT_FILES_HOSTED = 64 * 2**20, 16 * 2**20  # bytes of csv or json, which take up to sixty times as much memory
 MOST_FETCHED, MOST_FETCHED_HOSTED = 2**30, 256 * 2**20  # bytes of a split
+MOST_LABELLED = 2_000_000  # rows whose labels are read to know which classes there are
 
 Telling = Callable[[str, int, int], None]  # repository, bytes that are here, of so many
 _telling: ContextVar[Telling] = ContextVar("telling", default=lambda repo, done, of: None)
@@ -112,13 +113,23 @@ def _of_parquet(found: Found, split: str, wanted: Asked, task: Task, field: str,
         wanted = named(shape, wanted, field)
         ids = _sampled(rows_of(parts), split, task, field, role)
         everywhere = (wanted.label,) if wanted.label and _names(found, wanted.label, names) is None else ()
-        need = to_read(parts, wanted.columns, ids) + to_read(parts, everywhere, None)
-        if need > (most := _most_fetched()):
-            told = f"the chosen rows of {split} of {listing.repo} lie in {need:,} bytes, more than {most:,} that are fetched"
-            raise QuestionError(f"{field}.task", told, "choose a smaller split or data set, or save some of its rows as a file")
+
+        def check(need: int) -> None:
+            if need > (most := _most_fetched()):
+                told = f"the chosen rows of {split} of {listing.repo} lie in {need:,} bytes, more than {most:,} that are fetched"
+                raise QuestionError(f"{field}.task", told, "choose a smaller split or data set, or save some of its rows as a file")
+
+        def labels() -> list:
+            check(to_read(parts, (wanted.label,), None))
+            if (rows := rows_of(parts)) > MOST_LABELLED:
+                told = f"which classes {wanted.label!r} has is not said, and {split} has {rows:,} rows, more than {MOST_LABELLED:,}"
+                raise QuestionError(f"{field}.label", told, "choose a data set that names its classes, or save some of its rows as a file")
+            return reader.read(parts, (wanted.label,), None)[wanted.label]
+
+        check(need := to_read(parts, wanted.columns, ids) + to_read(parts, everywhere, None))
         reader.told = _counting(listing.repo, need)
         chosen = reader.read(parts, wanted.columns, ids)
-        return _table(found, split, wanted, ids, chosen, names, lambda: reader.read(parts, (wanted.label,), None)[wanted.label], field)
+        return _table(found, split, wanted, ids, chosen, names, labels, field)
 
 
 def _sampled(rows: int, split: str, task: Task, field: str, role: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcore.batches import TOKENS, Batches, cut, encode
+from mcore.batches import TOKENS, Batches, cut, encode, slices
 from mcore.errors import QuestionError
 from mcore.prompts import MASK
 from mcore.reading import Kind
@@ -118,10 +118,12 @@ def _answers(tokens: Tokens, rows: Rows) -> tuple[list[dict[str, Ids]], list[lis
     read = {"causal": _continued, "masked": _filled, "seq2seq": _targeted}[tokens.kind]
     encoded: dict[tuple, dict[str, Ids]] = {}
     wanted: dict[tuple, list[Wanted]] = {}
-    for (slot, _, _), (inputs, asked) in zip(pairs, read(tokens, [text for _, text, _ in pairs], [a for *_, a in pairs]), strict=True):
-        same = tuple(map(tuple, inputs.values()))
-        encoded[same] = inputs
-        wanted.setdefault(same, []).extend((place, token, slot) for place, token in asked)
+    for some in slices([len(text) + len(answer) for _, text, answer in pairs]):
+        places, texts, answers = zip(*pairs[some], strict=True)
+        for slot, (inputs, asked) in zip(places, read(tokens, texts, answers), strict=True):
+            same = tuple(map(tuple, inputs.values()))
+            encoded[same] = inputs
+            wanted.setdefault(same, []).extend((place, token, slot) for place, token in asked)
     return list(encoded.values()), list(wanted.values()), (len(rows), width)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the worker asks for its limits before anything heavy is the
     from mcore.resolve import Resolved
 
 PROFILES = ("local", "hosted")
-NAMES = ("labels", "label", "text")  # fields that hold anybody's words
+NAMES = ("labels", "label", "text", "template", "answers")  # fields that hold anybody's words
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Profile:
     steps: int | None = None
     batch_size: int | None = None
     rows: int | None = None  # evaluated, for each task
+    answers: int | None = None  # to all rows of a task together
     max_length: int | None = None  # tokens
     points: int | None = None
     tasks: int | None = None
@@ -55,7 +56,7 @@ class Profile:
 LIMITS = tuple(field.name for field in fields(Profile) if field.name not in ("hosted", "allow_bin"))
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HOSTED = Profile(
-    hosted=True, steps=1_000, batch_size=64, rows=2_000, max_length=256, points=101, tasks=3,
+    hosted=True, steps=1_000, batch_size=64, rows=2_000, answers=20_000, max_length=256, points=101, tasks=3,
     parameters=150_000_000, bytes=1_000_000_000, queued=3, store=10_000_000_000, memory=6_000_000_000, downloads=10_000_000_000,
 )  # fmt: skip (two cores and 16 GB, shared by everybody who comes)
 
@@ -109,6 +110,7 @@ def check_size(resolved: Resolved, limits: Profile) -> None:
         check_model(end.looked_at, limits, f"{end.side}.base" if end.recipe else end.side)
     for i, task in enumerate(resolved.tasks):
         _most(f"tasks.{i}.limit", len(task.rows), "rows", limits.rows)
+        _most(f"tasks.{i}.answers", task.rows.answered, "answers to all rows together", limits.answers)
 
 
 def check_model(model: Checkpoint, limits: Profile, field: str) -> None:

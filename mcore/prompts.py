@@ -14,6 +14,7 @@ from mcore.errors import QuestionError
 
 MASK = "{mask}"  # stays in a prompt: where a masked language model answers; no column is meant by it
 MOST_CHARACTERS = 200_000  # of one prompt: far more than any model reads
+MOST_TOGETHER = 2**27  # characters of the prompts of all rows: a template may name a column a thousand times
 
 
 def parts(template: str, field: str) -> list[tuple[str, str | None]]:
@@ -34,17 +35,19 @@ def columns_in(templates: Iterable[str], field: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column for template in templates for _, column in parts(template, field) if column is not None))
 
 
-def render(template: str, columns: Columns, rows: Iterable[int], field: str) -> list[str]:
-    """The prompt of each of these rows (places in the columns). Raises ``QuestionError``."""
+def render(template: str, columns: Columns, rows: Iterable[int], field: str, most: int = MOST_TOGETHER) -> list[str]:
+    """The prompt of each of these rows (places in the columns). Raises ``QuestionError``, also for more than ``most`` characters."""
     pieces = parts(template, field)
     for _, column in pieces:
         if column is not None and column not in columns:
             raise QuestionError(field, f"there is no column {column!r}", f"use one of: {', '.join(columns)}")
-    prompts = []
+    prompts, size = [], 0
     for row in rows:
         words = "".join(text if column is None else text + _text(columns[column][row], column, row, field) for text, column in pieces)
         if len(words) > MOST_CHARACTERS:
             raise QuestionError(field, f"row {row} makes a prompt of {len(words):,} characters", f"make it shorter than {MOST_CHARACTERS:,}")
+        if (size := size + len(words)) > most:
+            raise QuestionError(field, f"it makes more than {most:,} characters of all rows", "make it shorter, or give a smaller limit")
         prompts.append(words)
     return prompts
 

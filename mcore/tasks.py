@@ -19,7 +19,7 @@ from mcore import hubdata
 from mcore.checkpoints import BUILTIN, file_digest
 from mcore.columns import MOST_FILE_BYTES, ClassNames, Columns, read
 from mcore.errors import QuestionError
-from mcore.prompts import columns_in, render
+from mcore.prompts import MOST_TOGETHER, columns_in, render
 from mcore.question import Task
 from mcore.tables import Asked, Table, asked, of_columns, sample
 
@@ -50,6 +50,11 @@ class Rows:
         if self.labels is None:
             return "texts"
         return "classes" if self.names else "scores"
+
+    @property
+    def answered(self) -> int:
+        """Answers to all rows together, each of which a language model may have to read with its row."""
+        return sum(map(len, self.answers)) if isinstance(self.answers, list) else len(self) * len(self.answers or ())
 
     def take(self, places: np.ndarray) -> Rows:
         """The rows at these places, in the order of their ids."""
@@ -229,7 +234,8 @@ def _answers(task: Task, table: Table, places: np.ndarray, field: str) -> tuple[
         right = f"give one for each of: {', '.join(table.names)}"
         raise QuestionError(f"{field}.answers", f"{len(task.answers)} answers for {len(table.names)} labels", right)
     if columns_in(task.answers, f"{field}.answers"):
-        each = [render(answer, table.columns, places, f"{field}.answers") for answer in task.answers]
+        most = MOST_TOGETHER // len(task.answers)
+        each = [render(answer, table.columns, places, f"{field}.answers", most) for answer in task.answers]
         return list(zip(*each, strict=True))
     return tuple(render(answer, {}, [0], f"{field}.answers")[0] for answer in task.answers)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from unittest import mock
+
 import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcore.batches import FEWEST, SPARE, TOKENS, Batches, cut, encode, make_batches
+from mcore.batches import FEWEST, SPARE, TOKENS, Batches, cut, encode, make_batches, slices
 
 lengths = st.lists(st.integers(1, 90), max_size=150)
 
@@ -77,6 +80,23 @@ def test_a_text_without_tokens_becomes_one_that_means_nothing():
             return {"input_ids": [[] if not text else [1, 2] for text in texts]}
 
     assert encode(Silent(), ["", "word"], 8) == [{"input_ids": [5]}, {"input_ids": [1, 2]}]
+
+
+@given(st.lists(st.integers(0, 30), max_size=20), st.integers(1, 60))
+def test_neighbours_are_tokenised_together_and_none_is_left_out(lengths, most):
+    with mock.patch("mcore.batches.AT_ONCE", most):
+        found = [lengths[some] for some in slices(lengths)]
+    assert list(chain(*found)) == lengths and all(found)
+    assert all(sum(some) <= most or sum(map(bool, some)) == 1 for some in found)
+
+
+def test_texts_are_encoded_alike_however_many_at_once(monkeypatch):
+    texts = [tiny.sentence(i) for i in range(20)]
+    for each in (texts, list(zip(texts, texts[::-1], strict=True))):
+        with monkeypatch.context() as few:
+            whole = encode(tiny.wordpiece(), each, 16)
+            few.setattr("mcore.batches.AT_ONCE", 50)
+            assert encode(tiny.wordpiece(), each, 16) == whole
 
 
 def test_no_rows_make_no_batches():

@@ -311,6 +311,19 @@ def test_names_of_labels_are_those_of_the_whole_split_however_few_rows_are_taken
     assert len(rows.names) == 20 and [rows.names[i] for i in rows.labels] == [made["label"][i] for i in rows.ids]
 
 
+@pytest.mark.parametrize(("limit", "match"), [("MOST_LABELLED", r"label: which classes 'label' has is not said, and train has 2,000 rows"),
+                                              ("MOST_FETCHED", "task: .* more than 10,000 that are fetched")])  # fmt: skip
+def test_labels_that_fit_no_name_are_not_read_without_bound(server, monkeypatch, limit, match):
+    monkeypatch.setattr(hubrows, "WHOLE", 1_000)
+    made = {"text": [f"text {i}" for i in range(2000)], "label": [f"name {i * 7919 % 2000}" for i in range(2000)]}
+    told = card(dataset_info={"features": [{"name": "label", "dtype": {"class_label": {"names": ["a", "b"]}}}]})
+    server.put("org/set", {"train.parquet": bare(made, row_group_size=100), "README.md": told}, kind="datasets")
+    monkeypatch.setattr(hubrows, limit, 1_000 if limit == "MOST_LABELLED" else 10_000)
+    with pytest.raises(QuestionError, match=rf"^tasks\.0\.({match})"):
+        opened("hub:org/set", limit=1)
+    assert sum(a.sent for a in server.asked if a.range and "/resolve/" in a.path) < 70_000
+
+
 def test_a_download_of_rows_is_told(server, large):
     told = []
     with hubrows.telling(lambda repo, done, of: told.append((repo, done, of))):

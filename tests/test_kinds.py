@@ -200,6 +200,18 @@ def test_a_prompt_that_is_too_long_loses_its_beginning(ends, rows, store):
         assert responses(resolved, store, 0.0) == pytest.approx(np.array(scores), abs=1e-4)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "bert", "t5"])
+def test_answers_are_asked_for_alike_however_many_at_once(family, ends, rows, monkeypatch):
+    a, b = ends(family)
+    resolved = resolve(parse(tiny.experiment(a, b, task(rows, template=TEMPLATES[OPENERS[family]], answers=ANSWERS, max_length=16))))
+    given = resolved.tasks[0], resolved.kind, AutoTokenizer.from_pretrained(a), reference.load(a, OPENERS[family]).config, "tasks.0"
+    whole = passages(*given)
+    monkeypatch.setattr("mcore.batches.AT_ONCE", 100)
+    some = passages(*given)
+    assert (some.wanted, some.slots) == (whole.wanted, whole.slots)
+    assert [one.inputs["input_ids"].tolist() for one in some.batches] == [one.inputs["input_ids"].tolist() for one in whole.batches]
+
+
 @pytest.mark.parametrize("family", ["bert", "t5"])
 def test_an_answer_stays_where_a_long_prompt_is_cut(family, ends, rows, store):
     a, b = ends(family)

@@ -128,6 +128,7 @@ def test_a_host_never_looks_for_a_file_that_a_link_names(field: str, changes: di
 
 def test_names_of_labels_and_columns_are_no_addresses():
     words = {"labels": {"a": ["local:a", "b"]}, "tasks": [{"task": "builtin:speech", "label": "local:x", "text": "local:y"}]}
+    words["tasks"].append({"task": "builtin:speech", "template": "local:{text}", "answers": ["local:", "hub:"]})
     check(parse(SMALL | words), HOSTED)
 
 
@@ -138,6 +139,10 @@ def test_rows_and_parameters_are_counted_when_the_names_are_resolved():
     with pytest.raises(QuestionError, match=r"a.base: .* parameters .* give at most 1,000"):
         check_size(whole, Profile(hosted=True, parameters=1000))
     check_size(whole, Profile())
+    asked = {"task": "builtin:speech", "read": "answers", "template": "{text}", "answers": ["she", "you"], "limit": 501}
+    words = resolve(parse(SMALL | {"a": "builtin:austen@0", "b": "builtin:austen@1000", "tasks": [asked | {"template": "{mask}: {text}"}]}))
+    with pytest.raises(QuestionError, match=r"tasks.0.answers: 1,002 answers to all rows together .* give at most 1,000"):
+        check_size(words, Profile(hosted=True, answers=1000))
 
 
 def test_the_line_on_the_page_tells_the_limits():

@@ -221,6 +221,17 @@ def test_answers_are_one_for_each_label(answers, tmp_path):
         opened(table(tmp_path / "t.jsonl", PAIRS), template="{premise}", answers=answers)
 
 
+def test_a_template_that_makes_too_much_of_all_rows_is_refused(tmp_path, monkeypatch):
+    file = table(tmp_path / "t.jsonl", PAIRS)
+    long = max(map(len, PAIRS["premise"])) + 1
+    for field, asked in {"template": {"template": "{premise}" * 50}, "answers": {"template": "{n}", "answers": ["{premise}" * 25, "a"]}}.items():
+        monkeypatch.setattr(prompts.render, "__defaults__", (50 * long,))
+        monkeypatch.setattr(tasks, "MOST_TOGETHER", 50 * long)
+        with pytest.raises(QuestionError, match=rf"^tasks\.0\.{field}: it makes more than"):
+            opened(file, **asked)
+    assert len(opened(file, template="{premise}" * 20)[1]) == 2
+
+
 @given(st.text(st.sampled_from("{}!:.[]()ab _premise"), min_size=1, max_size=30))
 def test_any_template_is_rendered_or_answered_with_a_sentence(template):
     with suppress(QuestionError):
