@@ -145,6 +145,8 @@ def resolve_recipe(recipe: Recipe, field: str = "recipe") -> ResolvedRecipe:
     """Raises ``QuestionError`` below ``field``."""
     base = look(recipe.base, f"{field}.base")
     training = _task(recipe.task, f"{field}.task", "train", base)
+    if unused := next((name for name in ("read", "answers", "normalised") if getattr(recipe.task, name) not in (None, "head")), None):
+        raise QuestionError(f"{field}.task.{unused}", "a recipe trains a classifier, which answers with its head", "leave it out")
     if training.rows.kind != "classes":
         raise QuestionError(f"{field}.task.label", "a recipe trains a classifier, and these rows have no classes", "name a column with a few classes")
     rows = tasks.part(training.rows, recipe.rows, f"{field}.rows")

@@ -75,7 +75,9 @@ def test_a_recipes_model_depends_on_the_recipe_alone():
         ("a.base", "builtin:austen@5", "a.base"), ("a.base", "local:/nowhere", "a.base"), ("b.base", "hub:x/y", "b.base"), ("b", "hub:x/y@main", "b"),
         ("a.task.task", "builtin:speach", "a.task.task"), ("a.task.split", "dev", "a.task.split"), ("a.rows", 1e-6, "a.rows"),
         ("tasks.0.task", "builtin:speach", "tasks.0.task"), ("tasks.0.task", "hub:x/y", "tasks.0.task"), ("tasks.0.split", "dev", "tasks.0.split"),
-        ("tasks.0.max_length", 5000, "tasks.0.max_length"), ("a.task.max_length", 5000, "a.task.max_length"), ("tasks.0.task", "builtin:novel", "tasks.0.task"),
+        ("tasks.0.max_length", 5000, "tasks.0.max_length"), ("a.task.max_length", 5000, "a.task.max_length"),
+        ("a.task.read", "fitted", "a.task.read"), ("a.task.answers", ["x", "y"], "a.task.answers"), ("b.task.normalised", True, "b.task.normalised"),
+        ("tasks.0.task", "builtin:novel", "tasks.0.task"),
         ("labels", {"a": ["spoken"]}, "labels.a"), ("labels", {"b": ["x", "x"]}, "labels.b"), ("labels", {"b": ["joy", "grief"]}, "tasks.0.task|labels.b"),
     ],
 )  # fmt: skip
