@@ -234,8 +234,8 @@ def in_a_loop(coroutine):
 
 
 def test_a_visitor_sees_the_home_page_and_a_tiny_question_is_carried_out(host: Host) -> None:
-    """With the real engine: two trainings of two steps, and three points."""
-    recipe = {"base": "builtin:austen@0", "task": {"task": "builtin:speech"}, "steps": 2, "cartography": 16}
+    """With the real engine: two trainings of two steps (on a split that is watched on no other), and three points."""
+    recipe = {"base": "builtin:austen@0", "task": {"task": "builtin:speech", "split": "test"}, "steps": 2, "cartography": 16}
     asked = parse({
         "version": 1, "a": recipe | {"head_seed": 1}, "b": recipe | {"head_seed": 2}, "points": 3,
         "tasks": [{"task": "builtin:speech", "limit": 16}],
