@@ -57,6 +57,7 @@ def test_token_losses_are_drawn_in_nats_per_token(computed) -> None:
 def test_answers_are_drawn_like_labels(computed) -> None:
     app = page(computed(template="{text}. Was it?", answers=["sad", "merry"]))
     assert "Loss (nats)" in drawn(app) and "nats per token" not in words(app)
+    assert "Read by the likelihood of “sad” or “merry” after the prompt “{text}. Was it?”." in words(app)
     assert "mastered by A" in tab(app, "Knowledge")
 
 

@@ -13,7 +13,7 @@ from mcore.ui.endpoints import field_of
 from mcore.ui.engine import Standing
 from mcore.ui.html import show, text
 from mcore.ui.limits import at_home, running_button
-from mcore.ui.task_form import data_form, reading_form
+from mcore.ui.task_form import data_form, reading_form, reading_told
 
 PATHS = {"linear": "Straight"}
 PROBE_NAMES = {
@@ -71,8 +71,9 @@ def strip(
                     shortcut="Enter",
                     help="Everything that this asks for is there." if again else None,
                 )
-        if asked := inputs.described(draft.get(("tasks", 0, "task"))):
-            show(text(asked, "quiet"))
+        asked = inputs.described(draft.get(("tasks", 0, "task")))
+        if told := " ".join(filter(None, [asked, reading_told(now.resolved.tasks[0]) if now else ""])):
+            show(text(told, "quiet"))
         others = [draft.get(("tasks", i, "task"), "") for i in range(1, len(draft.get(("tasks",), [])))]
         if others:
             show(text(f"The link also asks for: {', '.join(map(str, others))}.", "quiet"))

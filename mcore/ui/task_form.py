@@ -8,6 +8,7 @@ from mcore.errors import QuestionError
 from mcore.hubdata import splits
 from mcore.prompts import MASK
 from mcore.reading import LANGUAGE
+from mcore.resolve import ResolvedTask
 from mcore.ui import draft, inputs, token
 from mcore.ui.engine import Standing
 from mcore.ui.html import show, text
@@ -16,6 +17,7 @@ from mcore.ui.hub_form import data_set_form
 TASK: draft.Path = ("tasks", 0)
 SPLITS = ["validation", "test", "train", "all"]
 READS = {None: "as is usual", "head": "with its head", "answers": "by its answers", "tokens": "by the loss of its tokens", "fitted": "with a fitted head"}
+MOST_ANSWERS, LONGEST = 6, 160  # that are told of how it is read; characters of each
 PROMPT = ("read", "template", "answers", "normalised")
 SAYS_HOW = (*PROMPT, "label")  # fields whose error may be mended by reading in another way
 
@@ -72,6 +74,21 @@ def reading_form(now: Standing | None, wrong: QuestionError | None) -> None:
     )  # fmt: skip
     if used and used.template and not draft.get((*TASK, "template")):
         st.button("Write it anew, beginning with the prompt that ships", key="own-prompt", on_click=_own, args=(used.template, list(used.answers or ())))
+
+
+def reading_told(task: ResolvedTask) -> str:
+    """What a language model is asked for, in a sentence; nothing where a head answers."""
+    if task.read == "tokens":
+        return "Read by the loss of the texts' own tokens."
+    if task.read != "answers":
+        return ""
+    prompt = f" after the prompt “{_short(task.task.template)}”" if task.task.template else ""
+    return f"Read by the likelihood of {' or '.join(f'“{_short(answer)}”' for answer in (task.task.answers or ())[:MOST_ANSWERS])}{prompt}."
+
+
+def _short(words: str) -> str:
+    line = " ".join(words.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
 def _own(template: str, answers: list[str]) -> None:
