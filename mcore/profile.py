@@ -3,8 +3,7 @@
     python -m mcore.profile     prints what holds here; exit 2 with a sentence if a variable is wrong
 
 Hosted is what ``MCORE_PROFILE=hosted`` or a Space's ``SPACE_ID`` says. Every limit has an environment variable,
-which holds in either profile. ``check`` looks at the question alone: nothing on the disk is touched, so that
-a link cannot ask what files this machine has. ``check_size`` looks at what the names stood for.
+which holds in either profile. ``mcore.limits`` holds questions against them.
 """
 
 from __future__ import annotations
@@ -15,18 +14,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING
 
-from mcore.errors import McoreError, QuestionError
-from mcore.question import Experiment, Recipe
+from mcore.errors import McoreError
 from mcore.store import LIMIT_BYTES
 
-if TYPE_CHECKING:  # the worker asks for its limits before anything heavy is there
-    from mcore.checkpoints import Checkpoint
-    from mcore.resolve import Resolved
-
 PROFILES = ("local", "hosted")
-NAMES = ("labels", "label", "text", "template", "answers")  # fields that hold anybody's words
 
 
 @dataclass(frozen=True)
@@ -82,43 +74,6 @@ def read(environment: Mapping[str, str]) -> Profile:
     return Profile(standard.hosted, **limits, allow_bin=_repositories(environment.get("MCORE_ALLOW_BIN", "")))
 
 
-def check(question: Experiment, limits: Profile) -> None:
-    """Raises a ``QuestionError`` that names the first field which this host refuses, and its limit."""
-    _check_addresses(question, limits)
-    for side in ("a", "b"):
-        if isinstance(end := getattr(question, side), Recipe):
-            check_recipe(end, limits, side)
-    _most("tasks", len(question.tasks), "tasks", limits.tasks)
-    _most("points", len(question.ts()), "points", limits.points)
-    for i, task in enumerate(question.tasks):
-        _most(f"tasks.{i}.limit", task.limit or 0, "rows", limits.rows)
-        _most(f"tasks.{i}.max_length", task.max_length or 0, "tokens", limits.max_length)
-
-
-def check_recipe(recipe: Recipe, limits: Profile, field: str = "recipe") -> None:
-    """The same for a recipe, below ``field``."""
-    _check_addresses(recipe, limits, field)
-    _most(f"{field}.steps", recipe.last_step, "training steps", limits.steps)
-    _most(f"{field}.batch_size", recipe.batch_size, "rows in a batch", limits.batch_size)
-    _most(f"{field}.task.max_length", recipe.task.max_length or 0, "tokens", limits.max_length)
-    _most(f"{field}.cartography", recipe.cartography, "rows followed", limits.rows)
-
-
-def check_size(resolved: Resolved, limits: Profile) -> None:
-    """What can only be told when the names are resolved: rows and parameters. Raises ``QuestionError``."""
-    for end in (resolved.a, resolved.b):
-        check_model(end.looked_at, limits, f"{end.side}.base" if end.recipe else end.side)
-    for i, task in enumerate(resolved.tasks):
-        _most(f"tasks.{i}.limit", len(task.rows), "rows", limits.rows)
-        _most(f"tasks.{i}.answers", task.rows.answered, "answers to all rows together", limits.answers)
-
-
-def check_model(model: Checkpoint, limits: Profile, field: str) -> None:
-    """The size of a checkpoint, which an adapter's base is a part of."""
-    _most(field, model.parameters, "parameters", limits.parameters)
-    _most(field, model.bytes, "bytes of weights", limits.bytes)
-
-
 def at_home() -> str:
     """How the same is done without a host's limits: the commands."""
     space = os.environ.get("SPACE_ID", "")
@@ -133,28 +88,6 @@ def told(limits: Profile) -> str:
         (limits.tasks, "{:,} tasks"), (limits.rows, "{:,} rows of each"), (limits.queued, "{:,} questions of yours in the queue"),
     ]  # fmt: skip
     return ", ".join(form.format(most) for most, form in parts if most is not None)
-
-
-def _check_addresses(question: Experiment | Recipe, limits: Profile, field: str = "") -> None:
-    """No file of this host is named, in whatever field an address stands."""
-    for path, address in _addresses(question.model_dump(mode="json"), field) if limits.hosted else ():
-        if address.startswith("local:"):
-            raise QuestionError(path, "this host opens no files of its own", f"use what ships with the app or stands on the Hub, or {at_home()}")
-
-
-def _addresses(value: object, path: str) -> Iterator[tuple[str, str]]:
-    """Every text of the question that is no name of a label or a column, and where it stands."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict | list):
-        for name, inside in value.items() if isinstance(value, dict) else enumerate(value):
-            if name not in NAMES:
-                yield from _addresses(inside, f"{path}.{name}".lstrip("."))
-
-
-def _most(field: str, asked: int, what: str, limit: int | None) -> None:
-    if limit is not None and asked > limit:
-        raise QuestionError(field, f"{asked:,} {what} are more than this host carries out", f"give at most {limit:,}, or {at_home()}")
 
 
 def _limit(name: str, standard: int | None, environment: Mapping[str, str]) -> int | None:

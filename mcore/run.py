@@ -21,9 +21,10 @@ from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
 from mcore.finetune import finetune
 from mcore.joinable import check_joinable
+from mcore.limits import check_size
 from mcore.live import Live, check_finite, open_live, weights_of
 from mcore.plan import Orders, Part, Point
-from mcore.profile import check_size, profile
+from mcore.profile import profile
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written, canonical
 from mcore.remote import at_hand, fetch

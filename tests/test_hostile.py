@@ -258,7 +258,8 @@ def test_a_link_in_a_repository_is_a_small_text_and_leads_nowhere(server, saved,
 
 
 def test_a_host_opens_no_folder_whatever_link_it_is(host, saved):
-    from mcore.profile import check, profile
+    from mcore.limits import check
+    from mcore.profile import profile
 
     host()
     with pytest.raises(QuestionError, match="^a: this host opens no files of its own; .*make run"):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mcore import presets, profile
 from mcore.errors import McoreError, QuestionError
-from mcore.profile import HOSTED, LIMITS, Profile, check, check_size, read, told, variable
+from mcore.limits import check, check_size
+from mcore.profile import HOSTED, LIMITS, Profile, read, told, variable
 from mcore.question import parse
 from mcore.resolve import resolve
 

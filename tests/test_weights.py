@@ -19,6 +19,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 from mcore import hub as hub_client
 from mcore import profile, remote
 from mcore.errors import QuestionError
+from mcore.limits import check_size
 from mcore.question import parse
 from mcore.resolve import resolve
 from mcore.result import collect
@@ -280,7 +281,7 @@ def test_limits_hold_before_a_byte_of_weights_is_fetched_and_name_the_way_to_do_
         (profile.Profile(bytes=look("hub:org/a", "a").bytes), "org/old", f"b: .* bytes of weights .*{way}"),
     ):
         with pytest.raises(QuestionError, match=f"^{said}"):
-            profile.check_size(resolve(asked("hub:org/a", f"hub:{b}", rows)), limits)
+            check_size(resolve(asked("hub:org/a", f"hub:{b}", rows)), limits)
     assert all(one.range for one in server.asked if one.path.endswith(".safetensors") and one.method == "GET") and not fetched(server, ".bin")
 
 

@@ -14,7 +14,8 @@ from mcore.errors import McoreError
 from mcore.hubsearch import check_network
 from mcore.jobs import Job, Jobs
 from mcore.keeper import Keeper
-from mcore.profile import check, check_size, profile
+from mcore.limits import check, check_size
+from mcore.profile import profile
 from mcore.question import Experiment, Recipe, as_written, canonical, parse
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
