@@ -70,7 +70,9 @@ def machine_rate() -> float:
 
 
 def _body(checkpoint: Checkpoint) -> float:
-    """Parameters that every token is multiplied with."""
+    """Parameters that every token is multiplied with; all there are where it is not told yet which of them are embeddings."""
+    if checkpoint.unread:
+        return float(checkpoint.parameters)
     counted = 0
     for name, stored in checkpoint.tensors.items():
         if "embed" not in name and "wte" not in name and "wpe" not in name and not name.startswith(("cls.", "lm_head")):
@@ -83,10 +85,7 @@ def _body(checkpoint: Checkpoint) -> float:
 
 def _passages(task: ResolvedTask) -> int:
     """How often a text is read: once, or with every answer; the rows that a head is fitted on too."""
-    if task.read != "answers":
-        return task.computed
-    each = task.rows.answers
-    return sum(map(len, each)) if isinstance(each, list) else len(each) * len(task.rows)
+    return task.rows.answered if task.read == "answers" else task.computed
 
 
 def _vocabulary(resolved: Resolved, task: ResolvedTask) -> float:

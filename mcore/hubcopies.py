@@ -16,11 +16,12 @@ from mcore.profile import profile
 from mcore.tables import Table
 
 MOST_COPIES = 2**30  # bytes of all that are kept
+VERSION = 1  # of what is read of a split: a change in ``hubrows`` or ``tables`` that changes rows raises it
 
 
 def place(listing: Listing, question: list) -> Path:
     """Where the rows are kept that answer this question at this commit."""
-    name = f"{listing.commit}-{hashlib.sha256(json.dumps(question).encode()).hexdigest()[:32]}.json"
+    name = f"{listing.commit}-{hashlib.sha256(json.dumps([VERSION, *question]).encode()).hexdigest()[:32]}.json"
     return listing.root / "rows" / f"datasets--{listing.repo.replace('/', '--')}" / name
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mcore.estimate import cost
 from mcore.presets import first_question
 from mcore.question import as_written, parse
@@ -27,6 +29,13 @@ def test_points_cost_by_their_number_and_rows_and_trainings_by_their_steps():
     assert 3 < large / small < 5
     one, two = (cost(asked(), trained, {}, RATE).training for trained in ({"a": True, "b": False}, NOTHING))
     assert two == 2 * one > 0
+
+
+def test_weights_whose_shapes_are_not_known_yet_cost_about_as_much():
+    resolved = asked(a="builtin:austen@0", b="builtin:austen@7000", tasks=[{"task": "builtin:speech", "read": "fitted", "limit": 100}])
+    closed = replace(resolved, **{side: replace(end, source=replace(end.source, tensors={})) for side, end in (("a", resolved.a), ("b", resolved.b))})
+    known, unread = (cost(one, BOTH, {0: 5}, RATE).evaluating for one in (resolved, closed))
+    assert known < unread < 2.5 * known
 
 
 def test_one_recipe_at_both_ends_is_trained_once():
