@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.large", description=__doc__.splitlines()[0])
     parser.add_argument("--precision", default="float32")
     precision = parser.parse_args().precision
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))  # the folder goes then, too
     with tempfile.TemporaryDirectory() as made, hub() as server:
         folder = Path(made)
         # Read when the clients are imported, which nothing above does.
