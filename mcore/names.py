@@ -106,9 +106,9 @@ def steps_text(recipe: Recipe) -> str:
 
 
 def task_name(task: Task) -> str:
-    """``speech``, ``glue/mnli``, ``mine.csv``."""
+    """``speech``, ``glue/mnli``, ``glue/mnli@0f3c4a1``, ``mine.csv``."""
     scheme, _, rest = task.task.partition(":")
-    parts = rest.split("/")
+    parts = re.sub(r"@([0-9a-f]{7})[0-9a-f]{33}$", r"@\1", rest).split("/")
     return PurePath(rest).name if scheme == "local" else "/".join(parts[1:]) if len(parts) > 1 else rest
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mcore import words
 from mcore.barrier import barriers
 from mcore.knowledge import knowledge
-from mcore.question import parse, parse_recipe
+from mcore.question import Task, parse, parse_recipe
 from mcore.words import meaning
 
 
@@ -209,3 +209,8 @@ def test_every_word_of_the_field_has_one_sentence():
         "macro F1", "agreement",
     }  # fmt: skip
     assert all(sentence.endswith(".") and len(sentence) < 120 for sentence in words.glossary.values())
+
+
+def test_a_data_set_s_commit_is_named_by_its_first_digits():
+    assert words.task_name(Task(task=f"hub:nyu-mll/glue/mnli@{'0f3c4a1' + 33 * 'b'}")) == "glue/mnli@0f3c4a1"
+    assert words.task_name(Task(task="hub:nyu-mll/glue/mnli@v1")) == "glue/mnli@v1"
