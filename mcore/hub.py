@@ -67,11 +67,16 @@ def listing(repo: str, revision: str | None, field: str, kind: Kind = "model") -
         if (before := remembered(repo, revision, kind)) is None:
             raise
         found, day = before
+    _newest_is(found, revision, kind, day)
+    return found
+
+
+def _newest_is(found: Listing, revision: str, kind: Kind, day: str | None) -> None:
+    """``day``: of which it is known, where the Hub did not answer."""
     part = private_part() if found.private else None
     with _guard:
-        _newest[kind, repo, revision, part] = (time.monotonic(), found.commit)
-        _aged[kind, repo, revision, part] = day
-    return found
+        _newest[kind, found.repo, revision, part] = (time.monotonic(), found.commit)
+        _aged[kind, found.repo, revision, part] = day
 
 
 def aged(address: str, kind: Kind) -> str | None:
@@ -94,6 +99,15 @@ def _asked_for(repo: str, revision: str, field: str, kind: Kind) -> Listing:
         raise QuestionError(field, f"the Hub named no commit for {repo}@{revision}", "try again, or name a commit")
     private = private or bool(told.get("gated"))  # anybody may list what is gated
     return Listing(repo, told["sha"], hubinfo.files(told, repo, field), kind, root(private), hubinfo.licence(told), private)
+
+
+def stood_in(repo: str, revision: str | None, kind: Kind = "model") -> bool:
+    """Whether the commit that a revision was last known to name stands for it now, without a request."""
+    revision = revision or "main"
+    before = None if COMMIT.fullmatch(revision) else remembered(repo, revision, kind)
+    if before:
+        _newest_is(before[0], revision, kind, before[1])
+    return before is not None
 
 
 def known(repo: str, revision: str | None, kind: Kind = "model") -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mcore.hub import NAME, known
+from mcore.hub import NAME, known, stood_in
 from mcore.hubcache import Kind
 from mcore.refusals import NoAnswer
 
@@ -116,7 +116,7 @@ def check_network(address: str, field: str, kind: Kind = "model") -> None:
         return
     name, _, revision = address.removeprefix("hub:").partition("@")
     repo = "/".join(name.split("/")[:2])
-    if not known(repo, revision or None, kind) and not reachable():
+    if not known(repo, revision or None, kind) and not reachable() and not stood_in(repo, revision or None, kind):
         right = "choose what is on this machine, or try again in half a minute"
         raise NoAnswer(field, f"the Hub did not answer for {repo[:100]}: there is no network", right)
 

@@ -222,3 +222,18 @@ def test_without_a_network_a_branch_is_what_it_was_last_known_to_be_and_the_answ
     server.faults.clear()
     hub_client._newest.clear()
     assert not resolve(question(rows)).notices
+
+
+def test_a_page_without_a_network_uses_what_a_branch_was_last_known_to_be_and_asks_nothing(server, saved, monkeypatch):
+    from mcore import hubsearch
+
+    server.put("org/model", saved("bert", 1))
+    before = look("hub:org/model", "a").address
+    monkeypatch.setattr(hub_client, "_newest", {})
+    monkeypatch.setattr(hubsearch, "reachable", lambda: False)
+    server.asked.clear()
+    hubsearch.check_network("hub:org/model", "a")
+    assert look("hub:org/model", "a").address == before and not server.asked
+    assert hub_client.aged("hub:org/model", "model").startswith("The Hub did not answer: org/model@main is read as it was on")
+    with pytest.raises(QuestionError, match="there is no network"):
+        hubsearch.check_network("hub:org/model@other", "a")

@@ -21,7 +21,7 @@ from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.store import Store
 from mcore.threads import give_way
-from mcore.ui import visitor
+from mcore.ui import html, visitor
 
 REFUSED = "mc.refused"  # in the session: why the queue did not take the last question
 
@@ -152,10 +152,14 @@ def _collected(question: str, stamp: str, part: str | None, stored: int, measure
 
 
 def _waiting(question: Experiment) -> AbstractContextManager:
-    """Says so where the rows of a data set on the Hub have to come first."""
-    ends = [end.task.task for end in (question.a, question.b) if isinstance(end, Recipe)]
-    asks = any(address.startswith("hub:") for address in (*ends, *(task.task for task in question.tasks)))
-    return st.spinner("Reading rows from the Hub …") if asks else nullcontext()
+    """Says so where the Hub has to be asked first."""
+    ends = (question.a, question.b)
+    bases = [end.base if isinstance(end, Recipe) else end for end in ends]
+    data = [end.task.task for end in ends if isinstance(end, Recipe)] + [task.task for task in question.tasks]
+    models, rows = (list(dict.fromkeys(one[4:] for one in named if one.startswith("hub:") and one != "hub:?")) for named in (bases, data))
+    told = [f"looking at {' and '.join(models)}"] if models else []
+    told += [f"reading rows of {' and '.join(rows)}"] if rows else []
+    return st.spinner(html.plain_label(f"On the Hub: {', '.join(told)} …")) if told else nullcontext()
 
 
 def _stamp(question: Experiment) -> str:
