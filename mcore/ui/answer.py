@@ -111,7 +111,7 @@ def _to_compute(now: Standing) -> str:
     recipes = {now.resolved.endpoint(side).fingerprint: side for side, there in now.trained.items() if not there}
     trained = " and ".join(side.upper() for side in sorted(recipes.values()))
     missing = ts - now.stored // len(now.resolved.tasks)
-    fetched = sum(to_fetch(end.looked_at) for end in (now.resolved.a, now.resolved.b))
+    fetched = sum(map(to_fetch, {end.looked_at.address: end.looked_at for end in (now.resolved.a, now.resolved.b)}.values()))
     first = f"fetches {size(fetched)} from the Hub, " if fetched else ""
     first += f"fine-tunes {trained}, then " if trained else "then " if fetched else ""
     kept = f" {now.stored} of {now.points} points are in the store and are kept." if now.stored else ""

@@ -16,7 +16,7 @@ from mcore.store import Entry
 from mcore.ui import addresses, draft, inputs, token, visitor
 from mcore.ui.engine import Standing, engine
 from mcore.ui.html import show, term, text
-from mcore.ui.hub_form import hub_form
+from mcore.ui.hub_form import hub_form, used_models
 from mcore.ui.limits import at_home
 from mcore.ui.looked import address, checkpoints, count, facts, show_verdict, verdict
 
@@ -135,7 +135,8 @@ def _kinds() -> tuple[str, ...]:
 
 def recipe_form(side: str) -> None:
     """The inputs of a recipe."""
-    inputs.checkpoint_field("Base", (side, "base"), f"What is fine-tuned: a pre-training step{at_home(', or paste local:PATH')}.")
+    told = f"What is fine-tuned: a pre-training step, or a model on the Hub: type ORG/NAME or paste its address{at_home('; or local:PATH')}."
+    inputs.checkpoint_field("Base", (side, "base"), told, used_models())
     inputs.task_field(
         "Task",
         (side, "task", "task"),

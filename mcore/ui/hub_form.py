@@ -45,6 +45,11 @@ def remember(question: Experiment) -> None:
     del used[2 * MOST_USED :]
 
 
+def used_models() -> list[str]:
+    """Addresses of models on the Hub that were used before."""
+    return [f"hub:{name}" for name in _used("model")]
+
+
 def _address(read: Callable[[str], str]) -> Callable[[str], str | None]:
     """A name without a scheme is one on the Hub here, even where a folder has that name."""
 

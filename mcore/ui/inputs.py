@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -73,9 +74,9 @@ def family_steps() -> list[str]:
     return [f"builtin:{name}@{step}" for name, steps in families().items() for step in steps]
 
 
-def checkpoint_field(label: str, path: draft.Path, told: str) -> None:
-    """The family's steps, or any address that is typed or pasted."""
-    given, known = draft.get(path), family_steps()
+def checkpoint_field(label: str, path: draft.Path, told: str, more: Sequence[str] = ()) -> None:
+    """The family's steps and ``more``, or any address that is typed or pasted."""
+    given, known = draft.get(path), [*family_steps(), *more]
     st.selectbox(
         label,
         known if given in known or not isinstance(given, str) else [*known, given],

@@ -12,6 +12,7 @@ from mcore.charts import training_chart
 from mcore.estimate import cost
 from mcore.names import duration, finite, percent, plain, size, steps_text
 from mcore.question import Recipe
+from mcore.remote import to_fetch
 from mcore.ui import address, engine
 from mcore.ui.answer import pause, queued, shipped_mark
 from mcore.ui.drawing import draw
@@ -100,7 +101,10 @@ def _to_train(standing: Trainings) -> str:
     recipes = {side: getattr(standing.now.question, side) for side in missing}
     steps = " and ".join(f"{side.upper()} {steps_text(recipe)}" for side, recipe in recipes.items())
     expected = cost(standing.now.resolved, standing.now.trained, {})
-    return f"{kept}Train carries out {steps}: about {duration(expected.training)} here, up to {size(expected.memory)} of memory."
+    bases = {base.address: base for side in missing if (base := standing.now.resolved.endpoint(side).looked_at)}
+    fetched = sum(map(to_fetch, bases.values()))
+    first = f"fetches {size(fetched)} from the Hub, then " if fetched else ""
+    return f"{kept}Train {first}carries out {steps}: about {duration(expected.training)} here, up to {size(expected.memory)} of memory."
 
 
 def _curves(standing: Trainings) -> dict[str, list[Mapping]]:
