@@ -17,6 +17,11 @@ class QuestionError(McoreError):
         super().__init__(f"{self.field}: {self.wrong}; {self.right}.")
 
 
+def first_line(error: Exception) -> str:
+    """What another library's exception says, as a part of a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def _line(text: str) -> str:
     """One line of an ordinary length, whatever a stranger's words in it are."""
     text = " ".join(text.encode(errors="replace").decode().split()).rstrip(".")

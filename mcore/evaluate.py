@@ -20,7 +20,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from mcore.batches import Batches
-from mcore.errors import Cancelled, QuestionError
+from mcore.errors import Cancelled, QuestionError, first_line
 from mcore.trim import trimmed
 
 LINEAR = (torch.nn.Linear, Conv1D)
@@ -140,7 +140,7 @@ def autocast(model: torch.nn.Module, where: torch.device) -> Iterator[bool]:
         if "bfloat16" not in str(error).lower():
             raise
         kind = model.config.model_type
-        raise QuestionError("precision", f"transformers cannot compute a {kind} model in bfloat16 ({str(error).splitlines()[0]})", "use float32") from None
+        raise QuestionError("precision", f"transformers cannot compute a {kind} model in bfloat16 ({first_line(error)})", "use float32") from None
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import numpy as np
 from mcore import columns, hub, hubcopies
 from mcore.columns import ClassNames, Columns
 from mcore.datacard import CONVERTED, Config
-from mcore.errors import QuestionError
+from mcore.errors import QuestionError, first_line
 from mcore.hubcache import Listing
 from mcore.hubparquet import Reader, rows_of, to_read
 from mcore.profile import profile
@@ -90,8 +90,7 @@ def _of_text_files(found: Found, split: str, wanted: Asked, task: Task, field: s
         try:
             read, _ = columns.read(found.listing.folder / name)
         except (ValueError, OSError) as error:
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-            raise QuestionError(f"{field}.task", f"{name} of {found.listing.repo} cannot be read ({first_line})", "choose another data set") from None
+            raise QuestionError(f"{field}.task", f"{name} of {found.listing.repo} cannot be read ({first_line(error)})", "choose another data set") from None
         here = len(next(iter(read.values()), ()))
         whole = {key: whole.get(key, [None] * rows) + read.get(key, [None] * here) for key in dict.fromkeys((*whole, *read))}
         rows += here

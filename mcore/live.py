@@ -31,7 +31,7 @@ from transformers.utils import logging as transformers_logging
 from mcore.blend import Place, WeightSet, blend
 from mcore.bounds import check_built
 from mcore.checkpoints import Checkpoint
-from mcore.errors import McoreError, QuestionError
+from mcore.errors import McoreError, QuestionError, first_line
 from mcore.labels import Order
 from mcore.question import fingerprint
 from mcore.reading import LANGUAGE, Kind
@@ -130,7 +130,7 @@ def load(checkpoint: Checkpoint, field: str, kind: Kind = "classifier") -> tuple
         raise
     except Exception as error:  # whatever a stranger's configuration leads to
         raise QuestionError(
-            field, f"transformers cannot open it as {TOLD[kind]} ({_first_line(error)})", "choose another checkpoint"
+            field, f"transformers cannot open it as {TOLD[kind]} ({first_line(error)})", "choose another checkpoint"
         ) from None
     return model.eval(), set(told["missing_keys"])
 
@@ -140,7 +140,7 @@ def tokenizer_of(checkpoint: Checkpoint):
     try:
         return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever a stranger's files lead to
-        raise McoreError(f"The tokenizer in {checkpoint.folder} cannot be opened ({_first_line(error)}).") from None
+        raise McoreError(f"The tokenizer in {checkpoint.folder} cannot be opened ({first_line(error)}).") from None
 
 
 def check_finite(checkpoint: Checkpoint, field: str) -> None:
@@ -218,7 +218,7 @@ def new_model(base: Checkpoint, labels: Sequence[str], seed: int, store: Store, 
     except QuestionError:
         raise
     except Exception as error:  # whatever a stranger's configuration leads to
-        raise QuestionError(f"{field}.base", f"transformers has no sequence classifier for it ({_first_line(error)})", "choose another base") from None
+        raise QuestionError(f"{field}.base", f"transformers has no sequence classifier for it ({first_line(error)})", "choose another base") from None
     check_finite(base, f"{field}.base")
     tensors = tensors_of(model)
     weights = weights_of(base, model, store, f"{field}.base")
@@ -254,7 +254,7 @@ def _check_tied(a: Checkpoint, b: Checkpoint) -> None:
         try:
             config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # whatever a stranger's configuration leads to
-            raise QuestionError(field, f"transformers cannot read its config.json ({_first_line(error)})", "choose another checkpoint") from None
+            raise QuestionError(field, f"transformers cannot read its config.json ({first_line(error)})", "choose another checkpoint") from None
         tied.add(getattr(config.get_text_config(), "tie_word_embeddings", None))
     if len(tied) > 1:
         raise QuestionError("b", "the output layer is tied to the embeddings in one of A and B, and not in the other", "choose two of one kind")
@@ -286,8 +286,3 @@ def _rewritten(checkpoint: Checkpoint, loaded: PreTrainedModel, lacking: set[str
     file = folder / "model.safetensors"
     with safe_open(file, framework="pt") as opened:
         return WeightSet({name: Place(file, name) for name in opened.keys()})  # noqa: SIM118 (not a mapping)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

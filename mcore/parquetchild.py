@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mcore.columns import class_names
+from mcore.errors import first_line
 
 MEMORY = 3 * 2**30  # bytes of addresses, of which the libraries take one
 SECONDS = 300  # of a processor
@@ -89,7 +90,7 @@ def main() -> None:
         try:
             told = {"footer": footer, "rows": rows}[asked.pop("do")](**asked)
         except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, RecursionError, MemoryError) as error:
-            told = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:160]}
+            told = {"error": first_line(error)}
         print(json.dumps(told, default=str, ensure_ascii=False), flush=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mcore.access import has_token, how_to_give, whose
-from mcore.errors import QuestionError
+from mcore.errors import QuestionError, first_line
 from mcore.hubcache import Kind
 
 
@@ -43,7 +43,7 @@ def told_of(repo: str, revision: str, field: str, kind: Kind) -> Iterator[None]:
     except errors.RevisionNotFoundError:
         raise QuestionError(field, f"{repo} has no revision {revision!r}", "name a branch, a tag, refs/pr/N or a commit") from None
     except errors.RemoteEntryNotFoundError as error:
-        raise QuestionError(field, f"{repo} lacks a file ({_first_line(error)})", "choose another revision") from None
+        raise QuestionError(field, f"{repo} lacks a file ({first_line(error)})", "choose another revision") from None
     except (errors.HfHubHTTPError, httpx2.HTTPError, errors.LocalEntryNotFoundError, OSError, ValueError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status == 429:
@@ -52,13 +52,9 @@ def told_of(repo: str, revision: str, field: str, kind: Kind) -> Iterator[None]:
             raise Refused(field, f"the Hub does not know {whose()}", f"it may have expired or be cut short: {how_to_give()}") from None
         if status == 403 and has_token():
             raise Refused(field, f"{whose()} may not read {repo}", "give it the right to read that repository on the Hub") from None
-        raise NoAnswer(field, f"the Hub did not answer for {repo} ({_first_line(error)})", "check the network and try again") from None
+        raise NoAnswer(field, f"the Hub did not answer for {repo} ({first_line(error)})", "check the network and try again") from None
 
 
 def endpoint() -> str | None:
     """The Hub's address where the environment names another one than usual."""
     return (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

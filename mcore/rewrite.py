@@ -27,7 +27,7 @@ from transformers import (
 from mcore import adapters
 from mcore.bounds import check_built
 from mcore.checkpoints import SETTINGS, TOKENIZER_FILES, Checkpoint
-from mcore.errors import QuestionError
+from mcore.errors import QuestionError, first_line
 from mcore.question import fingerprint
 from mcore.store import Store
 
@@ -119,8 +119,7 @@ def _merge(adapter: Checkpoint, base: Checkpoint, work: Path, field: str) -> Non
     try:
         merged = _merged(model, config, saved)
     except Exception as error:  # whatever a stranger's weights lead to inside peft
-        told = str(error).strip().splitlines() or [type(error).__name__]
-        raise QuestionError(field, f"peft cannot merge it into {base.address} ({told[0][:200]})", "merge it yourself and save the whole model") from None
+        raise QuestionError(field, f"peft cannot merge it into {base.address} ({first_line(error)})", "merge it yourself and save the whole model") from None
     merged.save_pretrained(work)
     from_adapter = any((adapter.folder / name).is_file() for name in TOKENIZER_FILES)
     _copy((*TOKENIZER_FILES, *SETTINGS), adapter.folder if from_adapter else base.folder, work)
@@ -142,8 +141,7 @@ def _opened(base: Checkpoint, task: str, labels: tuple[str, ...] | None, saved: 
     except QuestionError:
         raise
     except Exception as error:  # whatever a stranger's configuration leads to
-        told = str(error).strip().splitlines() or [type(error).__name__]
-        raise QuestionError(field, f"transformers cannot open its base {base.address} ({told[0][:200]})", "choose another adapter") from None
+        raise QuestionError(field, f"transformers cannot open its base {base.address} ({first_line(error)})", "choose another adapter") from None
     lacking = {*told["missing_keys"], *(key if isinstance(key, str) else key[0] for key in told["mismatched_keys"])}
     if lost := sorted(name for name in lacking if adapters.PREFIX + name not in saved):
         raise QuestionError(field, f"neither the adapter nor its base has the weights {', '.join(lost[:3])}", "save it with modules_to_save that name them")

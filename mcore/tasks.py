@@ -18,7 +18,7 @@ import numpy as np
 from mcore import hubdata
 from mcore.checkpoints import BUILTIN, file_digest
 from mcore.columns import MOST_FILE_BYTES, ClassNames, Columns, read
-from mcore.errors import QuestionError
+from mcore.errors import QuestionError, first_line
 from mcore.prompts import MOST_TOGETHER, columns_in, render
 from mcore.question import Task
 from mcore.tables import Asked, Table, asked, of_columns, sample
@@ -180,8 +180,7 @@ def _read(path: Path, field: str) -> tuple[Columns, ClassNames]:
     try:
         return read(path)
     except (ValueError, OSError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise QuestionError(f"{field}.task", f"{path.name} cannot be read ({first})", "save it again as csv, jsonl or parquet") from None
+        raise QuestionError(f"{field}.task", f"{path.name} cannot be read ({first_line(error)})", "save it again as csv, jsonl or parquet") from None
 
 
 def _split(task: Task, table: Table, field: str, role: str) -> tuple[str, np.ndarray]:

@@ -32,11 +32,11 @@ from mcore.database import held
 from mcore.errors import Cancelled, McoreError
 from mcore.events import Event, Failed
 from mcore.handover import Taker
-from mcore.refusals import Refused
 from mcore.jobs import Job, Jobs, State
 from mcore.plan import Part
 from mcore.profile import profile
 from mcore.question import Experiment, parse
+from mcore.refusals import Refused
 from mcore.store import Store
 from mcore.threads import share_the_cores
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import streamlit as st
 
 from mcore import hubsearch
-from mcore.refusals import NoAnswer
 from mcore.hubcache import Kind
 from mcore.hubsearch import Found
+from mcore.refusals import NoAnswer
 from mcore.ui import draft, visitor
 from mcore.ui.looked import count
 
