@@ -200,6 +200,18 @@ def test_a_prompt_that_is_too_long_loses_its_beginning(ends, rows, store):
         assert responses(resolved, store, 0.0) == pytest.approx(np.array(scores), abs=1e-4)
 
 
+def test_questions_that_differ_in_how_a_model_is_asked_share_no_response(ends, rows):
+    prompt = {"template": TEMPLATES[CAUSAL], "answers": ANSWERS}
+    ways = [prompt, prompt | {"normalised": True}, prompt | {"max_length": 16}, prompt | {"answers": ANSWERS[::-1]}, prompt | {"template": "{text}. So?"},
+            {"read": "tokens", "text": "text"}, {"read": "tokens", "template": TEMPLATES[CAUSAL]}]  # fmt: skip
+    asked = [resolve(parse(tiny.experiment(*ends("gpt2"), task(rows, **how)))) for how in ways]
+    keys = [plan.key(one, point, {}) for one in asked for point in plan.in_order(one)]
+    assert len(set(keys)) == len(keys) == 3 * len(ways)
+    assert len({one.fingerprint for one in asked}) == len(ways)
+    reads = [replace(asked[0].tasks[0], read=read).identity for read in ("head", "answers", "tokens")]
+    assert all(one != other for i, one in enumerate(reads) for other in reads[:i])
+
+
 @pytest.mark.parametrize("family", ["gpt2", "bert", "t5"])
 def test_answers_are_asked_for_alike_however_many_at_once(family, ends, rows, monkeypatch):
     a, b = ends(family)
