@@ -11,6 +11,7 @@ from mcore.question import Task
 
 MOST_ROWS, MOST_POINTS = 100_000, 10_001
 MOST_TEXT = 2_000  # characters of any one text
+MOST_LOSS = 1e18  # of squared errors, which are in the square of whatever the scores are in
 
 T = TypeVar("T")
 Many = Annotated[tuple[T, ...], Field(fail_fast=True, max_length=MOST_ROWS)]
@@ -18,7 +19,7 @@ Points = Annotated[tuple[T, ...], Field(fail_fast=True, max_length=MOST_POINTS)]
 Text = Annotated[str, Field(max_length=MOST_TEXT)]
 Key = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]
 Side = Literal["a", "b"]
-Loss = Annotated[float, Field(ge=-1e-6, le=1e6)]  # nats; a sum of rounded logarithms may lie just below zero
+Loss = Annotated[float, Field(ge=-1e-6, le=MOST_LOSS)]  # a sum of rounded logarithms may lie just below zero
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Id = Annotated[int, Field(ge=-(2**63), le=2**63)] | Text
@@ -31,9 +32,9 @@ class Part(BaseModel):
 class Rise(Part):
     """A barrier with its interval."""
 
-    value: float = Field(ge=-1e6, le=1e6)
-    low: float = Field(ge=-1e6, le=1e6)
-    high: float = Field(ge=-1e6, le=1e6)
+    value: float = Field(ge=-MOST_LOSS, le=MOST_LOSS)
+    low: float = Field(ge=-MOST_LOSS, le=MOST_LOSS)
+    high: float = Field(ge=-MOST_LOSS, le=MOST_LOSS)
     t: Share
 
     @field_validator("high")

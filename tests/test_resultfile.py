@@ -53,6 +53,15 @@ def test_what_was_downloaded_comes_back_exactly(result):
     assert again == file and resultfile.key(again) == resultfile.key(file)
 
 
+def test_squared_errors_of_large_scores_come_back(result):
+    large = [1e11 * (i + 1) for i in range(len(result["tasks"][0]["loss"]))]
+    rise = {"value": 1e11, "low": 0.0, "high": 2e11, "t": 0.5}
+    copy = json.loads(changed(result, ("tasks", 0, "loss"), large))
+    copy["tasks"][0]["barrier"]["loss_chord"] = rise
+    read = resultfile.document(resultfile.read(json_of(copy)))["tasks"][0]
+    assert read["loss"] == large and read["barrier"]["loss_chord"] == rise
+
+
 def test_a_partial_result_comes_back_exactly(tmp_path):
     store = Store(tmp_path)
     carry_out(question(), store, points=2)
