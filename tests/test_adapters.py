@@ -86,6 +86,17 @@ def test_two_adapters_of_one_base_give_what_peft_makes_of_them(on_bert, rows, st
     assert len(store.entries("rewritten")) == 2
 
 
+def test_an_adapter_is_another_model_when_anything_of_its_base_is(bert, on_bert, tmp_path):
+    a = on_bert[0][0]
+    before = look(f"local:{a}", "a")
+    config = json.loads((bert / "config.json").read_text())
+    tiny.write(bert / "config.json", config | {"layer_norm_eps": 1e-3})
+    assert look(f"local:{a}", "a").digest != before.digest
+    tiny.write(bert / "config.json", config)
+    shutil.copyfile(base(tmp_path / "other", seed=5) / "model.safetensors", bert / "model.safetensors")
+    assert look(f"local:{a}", "a").digest != before.digest
+
+
 def test_an_adapter_and_a_whole_model_are_joined(on_bert, rows, store):
     (a, _), (_, whole) = on_bert
     assert len(losses(asked(f"local:{a}", f"local:{whole}", rows), store)) == 3
