@@ -30,7 +30,7 @@ run: .venv/app
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
 test: .venv/dev .node/axe-core-$(AXE)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks.engine $(ARGS)

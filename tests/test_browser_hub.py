@@ -50,7 +50,7 @@ def test_two_repositories_are_looked_at_fetched_and_compared(page: Page, hub_app
     page.keyboard.press("Escape")
     expect(page.get_by_text("from the Hub, then evaluates 3 points on 24 rows")).to_be_visible()
     assert unlink(page.url).b == "hub:org/model-b"
-    page.locator(".st-key-run button").click()
+    page.locator(".st-key-run button:enabled").click()
     expect(page.get_by_text("from the store, computed in")).to_be_visible(timeout=120_000)
     page.get_by_role("tab", name="Reproduce").click()
     expect(page.get_by_text("What it stood for")).to_be_visible()

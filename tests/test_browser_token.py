@@ -77,7 +77,7 @@ def test_a_token_opens_a_private_pair_for_its_session_and_stands_nowhere_afterwa
     field.fill(TOKEN)
     field.press("Enter")
     expect(page.get_by_text("from the Hub, then evaluates 3 points on 16 rows")).to_be_visible()
-    page.locator(".st-key-run button").click()
+    page.locator(".st-key-run button:enabled").click()
     expect(page.get_by_text("from the store, computed in")).to_be_visible(timeout=120_000)
     page.get_by_role("tab", name="Reproduce").click()
     at_rest(page)

@@ -99,7 +99,8 @@ def test_the_store_tells_its_size_and_is_cleared(here, tmp_path, saved, rows):
 
 
 def test_an_interrupt_ends_with_130_and_one_line_and_keeps_what_is_finished(here, saved, rows, tmp_path):
-    asked = tiny.experiment(saved("bert", 0), saved("bert", 1), rows, points=1001)
+    many = tiny.learnable(tmp_path / "many.csv", rows=2000)  # so that it does not end before it is told to
+    asked = tiny.experiment(saved("bert", 0), saved("bert", 1), many, points=1001)
     file = tiny.write(tmp_path / "e.json", asked)
     command = [sys.executable, "-m", "mcore", "run", str(file), "--store", str(tmp_path / "store")]
     process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

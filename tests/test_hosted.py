@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -151,8 +152,7 @@ class Host:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     place = tmp_path_factory.mktemp("host")
-    for folder in (place, *list(place.parents)[:2]):  # pytest's own, which others may not enter
-        folder.chmod(folder.stat().st_mode | 0o711)
+    entered_by_others(place)
     project, home, said = place / "project", place / "home", place / "said"
     for name in ("app.py", "start", "requirements.txt"):
         project.mkdir(exist_ok=True)
@@ -180,6 +180,14 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         app.wait(timeout=20)
         for path in (project, *project.rglob("*")):
             path.chmod(path.stat().st_mode | 0o200)
+
+
+def entered_by_others(folder: Path) -> None:
+    """Let others enter a folder of pytest's, and those of pytest's that it is in."""
+    for one in (folder, *folder.parents):
+        if one == Path(tempfile.gettempdir()):
+            return
+        one.chmod(one.stat().st_mode | 0o711)
 
 
 def unprivileged(home: Path) -> tuple[dict, dict[str, str]]:
@@ -265,8 +273,7 @@ def test_without_a_home_it_takes_a_temporary_one(home: str, tmp_path: Path) -> N
     environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(tmp_path)} | ({"HOME": home} if home else {})
     as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 and home else {}
     if as_nobody:
-        for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-            folder.chmod(folder.stat().st_mode | 0o711)
+        entered_by_others(tmp_path)
         tmp_path.chmod(0o777)
     told = subprocess.run([start], env=environment, capture_output=True, text=True, check=True, timeout=30, **as_nobody)
     used, kept, named = told.stdout.splitlines()[0].split()
