@@ -7,15 +7,16 @@ about a copied folder is the same question. No torch here, so that a page can re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mcore import fitted, reading, tasks
 from mcore.checkpoints import Checkpoint
 from mcore.errors import NoHead, QuestionError
 from mcore.joinable import check_joinable
 from mcore.labels import may_fit
-from mcore.question import Experiment, Recipe, Task, fingerprint
+from mcore.question import Experiment, PathSpec, Recipe, Task, fingerprint
 from mcore.reading import Kind, Read
+from mcore.route import Route, route
 from mcore.sources import look
 from mcore.tasks import Rows
 
@@ -110,6 +111,7 @@ class Resolved:
     fingerprint: str
     notices: list[str]
     kind: Kind = "classifier"  # of the live model
+    route: Route = field(default_factory=lambda: Route(PathSpec()))
 
     def endpoint(self, side: str) -> Endpoint:
         return self.a if side == "a" else self.b
@@ -123,8 +125,13 @@ def resolve(experiment: Experiment) -> Resolved:
     asked = [reading.with_template(task, kind) for task in experiment.tasks]
     resolved_tasks = [_read(_task(task, f"tasks.{i}", "evaluate", a.looked_at), f"tasks.{i}", kind, a, b) for i, task in enumerate(asked)]
     heads = [_head(task, f"tasks.{i}", a, b) for i, task in enumerate(resolved_tasks)]
+    first = resolved_tasks[0]
+    way = route(
+        experiment.path, (a.looked_at, b.looked_at), (a.fingerprint, b.fingerprint), experiment.tasks[0], first.rows, first.max_length, first.read
+    )
     written = experiment.model_dump(mode="json")
     written |= {"a": _written(a), "b": _written(b), "tasks": [t.task.model_dump(mode="json") for t in resolved_tasks]}
+    written |= {"path": way.spec.model_dump(mode="json")}
     return Resolved(
         experiment=Experiment.model_validate(written),
         a=a,
@@ -133,11 +140,12 @@ def resolve(experiment: Experiment) -> Resolved:
         heads=heads,
         fingerprint=fingerprint({
             "a": a.fingerprint, "b": b.fingerprint, "tasks": [t.identity for t in resolved_tasks],
-            "path": written["path"], "t": experiment.ts(), "probes": sorted(set(experiment.probes)),
+            "path": way.fingerprint or {"kind": "linear", "align": "none"}, "t": experiment.ts(), "probes": sorted(set(experiment.probes)),
             "precision": experiment.precision, "labels": written["labels"], "version": EVALUATION_VERSION,
         }),
         notices=_notices(a, b, resolved_tasks),
         kind=kind,
+        route=way,
     )  # fmt: skip
 
 

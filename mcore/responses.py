@@ -20,7 +20,6 @@ from mcore.fitted import fit
 from mcore.labels import by_data
 from mcore.live import Live, orders_joined
 from mcore.passages import Passages, passages
-from mcore.paths import coefficients
 from mcore.plan import Orders, Point
 from mcore.resolve import Resolved
 from mcore.scoring import likelihoods, token_losses
@@ -58,7 +57,7 @@ def prepared(live: Live, resolved: Resolved, task: int) -> Inputs:
 def at(live: Live, resolved: Resolved, point: Point, orders: Orders, inputs: Inputs, stop: Stop) -> np.ndarray:
     """The responses at a point. Raises ``McoreError`` where they are no numbers."""
     task, head = resolved.tasks[point.task], resolved.heads[point.task]
-    place = coefficients(resolved.experiment.path, point.t)
+    place = live.path.at(point.t)
     live.place_body(place)
     if task.read == "head":
         live.place_head(place, head, rows_of_b(orders, head, live))

@@ -78,7 +78,7 @@ def _task(resolved: Resolved, number: int, store: Store) -> dict:
 
 
 def _barrier(found: dict[float, Measured]) -> dict | None:
-    ts = sorted(found)
+    ts = sorted(t for t in found if 0 <= t <= 1)
     if len(ts) < 3 or ts[0] != 0.0 or ts[-1] != 1.0:
         return None
     return barriers(ts, np.stack([found[t].losses for t in ts]), np.stack([found[t].right for t in ts]), weights=found[0.0].weights)

@@ -21,6 +21,7 @@ from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
 from mcore.finetune import finetune
 from mcore.joinable import check_joinable
+from mcore.laying import lay
 from mcore.live import Live, check_finite, open_live, weights_of
 from mcore.plan import Orders, Part, Point
 from mcore.profile import check_size, profile
@@ -64,6 +65,7 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
         yield Working("reading the weights")
         live = open_live(checkpoints["a"], checkpoints["b"], "b" if resolved.heads[0] == "b" else "a", store, resolved.kind)
         if points:
+            live = yield from lay(live, progress, store, stop)
             yield from _evaluated(live, progress, store, stop)
         yield Working("measuring how far apart the weights are")
         _measure(live, progress, store)
