@@ -54,13 +54,19 @@ def prepared(live: Live, resolved: Resolved, task: int) -> Inputs:
     return Fitting(Features(live.model, "a"), fitting, evaluated)
 
 
+def place(live: Live, resolved: Resolved, point: Point, orders: Orders) -> None:
+    """Write the weights of a point into the live model, with the output layer that its task is read with."""
+    coefficients, head = live.path.at(point.t), resolved.heads[point.task]
+    live.place_body(coefficients)
+    if resolved.tasks[point.task].read == "head":
+        live.place_head(coefficients, head, rows_of_b(orders, head, live))
+
+
 def at(live: Live, resolved: Resolved, point: Point, orders: Orders, inputs: Inputs, stop: Stop) -> np.ndarray:
     """The responses at a point. Raises ``McoreError`` where they are no numbers."""
     task, head = resolved.tasks[point.task], resolved.heads[point.task]
-    place = live.path.at(point.t)
-    live.place_body(place)
+    place(live, resolved, point, orders)
     if task.read == "head":
-        live.place_head(place, head, rows_of_b(orders, head, live))
         columns = orders["b" if head == "b" else "a"].columns
         found = logits(live.model, inputs, stop)[:, list(columns)]
         numbers = found
