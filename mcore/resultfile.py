@@ -25,7 +25,7 @@ from pydantic import (
 
 from mcore.errors import QuestionError
 from mcore.names import same_t
-from mcore.question import Experiment, Task, canonical, fingerprint, parse
+from mcore.question import Experiment, PathSpec, Task, canonical, fingerprint, parse
 
 MOST_BYTES = 20 * 1024 * 1024
 MOST_VALUES = 2_000_000  # commas in the file: each value and each word costs memory before it is looked at
@@ -41,6 +41,8 @@ Key = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]
 Side = Literal["a", "b"]
 Loss = Annotated[float, Field(ge=-1e-6, le=1e6)]  # nats; a sum of rounded logarithms may lie just below zero
 Share = Annotated[float, Field(ge=0, le=1)]
+Place = Annotated[float, Field(ge=-0.5, le=1.5)]  # t, beyond the ends too
+Far = Annotated[float, Field(ge=-1e12, le=1e12)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Id = Annotated[int, Field(ge=-(2**63), le=2**63)] | Text
 
@@ -130,10 +132,12 @@ class TaskResult(Part):
     head: Literal["both", "a", "b", "fitted"] = "both"
     fitted_on: Annotated[int, Field(ge=0)] | None = None
     label_order: Orders = Orders()
-    t: Points[Share]
+    t: Points[Place]
     loss: Points[Loss]
     accuracy: Points[Share]
     barrier: Barriers | None = None
+    way: PathSpec | None = None
+    flow: Points[Far] | None = None
     macro_f1: Points[Share] | None = None
     confidence: Points[Share] | None = None
     calibration_error: Points[Share] | None = None
@@ -158,7 +162,7 @@ class TaskResult(Part):
         return t
 
     @field_validator(
-        "loss", "accuracy", "macro_f1", "confidence", "calibration_error", "agreement_a", "agreement_b", "ensemble_loss",
+        "loss", "accuracy", "flow", "macro_f1", "confidence", "calibration_error", "agreement_a", "agreement_b", "ensemble_loss",
         "ensemble_accuracy",
     )  # fmt: skip
     @classmethod
@@ -187,6 +191,14 @@ class Distance(Part):
     l2_per_sqrt_n: float | None
     parameters: Count
     layers: Annotated[tuple[Layer, ...], Field(fail_fast=True, max_length=5000)] = ()
+
+
+class Length(Part):
+    """Of the path in weight space; ``arc`` has a place for each t that is asked for."""
+
+    length: Far
+    chord: Far
+    arc: Points[Far]
 
 
 class Step(Part):
@@ -243,6 +255,7 @@ class ResultFile(Part):
     complete: bool
     tasks: Annotated[tuple[TaskResult, ...], Field(fail_fast=True, min_length=1, max_length=8)]
     distance: Distance | None = None
+    path: Length | None = None
     training: Curves = Curves()
     notices: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=100)] = ()
     timing: Timing = Timing()
@@ -255,6 +268,7 @@ class ResultFile(Part):
         for i, task in enumerate(self.tasks):
             strange = sorted(same_t(task.t) - asked)
             _require(not strange, f"tasks.{i}.t", f"the question does not ask for {strange[:1]}", "send the file as it was downloaded")
+        _require(self.path is None or len(self.path.arc) == len(asked), "path.arc", "there is not one place for each t", "send the file as it was downloaded")
         whole = all(len(task.t) == len(asked) for task in self.tasks)
         _require(whole or not self.complete, "complete", "points are missing", "it should be false")
         _require(len(self.identities.tasks) == len(self.tasks), "identities.tasks", "there is not one for each task", "give one for each")

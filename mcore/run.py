@@ -54,12 +54,11 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
     points = part == "all" and bool(progress.pending())
     if points or not _measured(resolved, store, part):
         live = yield from joined(progress, store, stop)
-        if part == "all":
-            live = yield from lay(live, progress, store, stop)
+        laid = live if part == "training" else (yield from lay(live, progress, store, stop))
         if points:
-            yield from _evaluated(live, progress, store, stop)
+            yield from _evaluated(laid, progress, store, stop)
         yield Working("measuring how far apart the weights are")
-        _measure(live, progress, store)
+        _measure(live, laid, progress, store)
         if part == "all":
             timing = {"seconds": round(time.monotonic() - began, 3), **progress.timing()}
             store.put(plan.timing_key(resolved.fingerprint), json.dumps(timing).encode(), "timing")
@@ -148,13 +147,13 @@ def _measured(resolved: Resolved, store: Store, part: Part) -> bool:
     return all(store.get(base_key(end)) is not None and store.folder(end.fingerprint) for end in trained)
 
 
-def _measure(live: Live, progress: Progress, store: Store) -> None:
-    """Keep the distances that are missing: of A from B, and of each trained one from its base."""
+def _measure(live: Live, laid: Live, progress: Progress, store: Store) -> None:
+    """Keep the distances that are missing: of A from B, and of each trained one from its base; and the length of the path that was laid."""
     resolved, orders = progress.resolved, progress.orders(0)
     if orders is not None and not store.has([distance_key(resolved)]):
         store.put(distance_key(resolved), json.dumps(_distance(live, resolved, orders)).encode(), "distance")
     if progress.part == "all" and resolved.route.fingerprint and orders is not None and not store.has([lengths.length_key(resolved)]):
-        store.put(lengths.length_key(resolved), json.dumps(_length(live, resolved, orders)).encode(), "length")
+        store.put(lengths.length_key(resolved), json.dumps(_length(laid, resolved, orders)).encode(), "length")
     for end in (resolved.a, resolved.b):
         if end.recipe and not store.has([base_key(end)]):
             base, tuned = weights_of(at_hand(end.recipe.base, end.side, store), live.model, store, end.side), live.weights[end.side]
