@@ -19,7 +19,7 @@ from mcore.question import canonical, fingerprint
 from mcore.resolve import EVALUATION_VERSION, Endpoint, Resolved, ResolvedTask
 from mcore.store import Store
 
-Part = Literal["all", "training"]  # of an answer: everything, or the endpoints alone
+Part = Literal["all", "training", "export"]  # of an answer: everything, the endpoints alone, or the model at one point, saved
 Orders = dict[str, Order]  # side -> order, for the sides that give the head
 
 
