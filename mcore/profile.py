@@ -89,6 +89,8 @@ def check(question: Experiment, limits: Profile) -> None:
             check_recipe(end, limits, side)
     _most("tasks", len(question.tasks), "tasks", limits.tasks)
     _most("points", len(question.ts()), "points", limits.points)
+    _most("path.steps", question.path.steps or 0, "training steps", limits.steps)
+    _most("path.batch_size", question.path.batch_size or 0, "rows in a batch", limits.batch_size)
     for i, task in enumerate(question.tasks):
         _most(f"tasks.{i}.limit", task.limit or 0, "rows", limits.rows)
         _most(f"tasks.{i}.max_length", task.max_length or 0, "tokens", limits.max_length)
