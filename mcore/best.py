@@ -15,6 +15,7 @@ import numpy as np
 from mcore.barrier import resampled_means
 from mcore.errors import McoreError
 from mcore.measures import Measured
+from mcore.names import nats, percent
 
 FEWEST = 4  # rows: two to choose on and two to report
 
@@ -68,6 +69,17 @@ def best(found: Mapping[float, Measured], ids: Sequence[int], seed: int = 0, res
     low, high = np.percentile(resampled_means(series, held_out.weights, resamples, seed), [2.5, 97.5], axis=0)
     loss, accuracy = (Interval(value, float(low[i]), float(high[i])) for i, value in enumerate((held_out.loss, held_out.accuracy)))
     return Best(t, losses[t], loss, accuracy, int(choosing.sum()), int((~choosing).sum()))
+
+
+def told(found: Best, measure: Mapping[str, str]) -> str:
+    """One sentence; ``measure``: what loss and accuracy are here (``measures.named``)."""
+    loss, accuracy = found.loss, found.accuracy
+    narrow = (loss.low, loss.high)
+    return (
+        f"Best t = {found.t:.12g}: the lowest loss, {nats(found.choosing, narrow)} {measure['loss']}, on the {found.chosen_on:,} rows that chose it; "
+        f"on the {found.reported:,} other rows {nats(loss.value, narrow)} [{nats(loss.low, narrow)}, {nats(loss.high, narrow)}] {measure['loss']}, "
+        f"{measure['accuracy']} {percent(accuracy.value)} [{percent(accuracy.low)}, {percent(accuracy.high)}]."
+    )
 
 
 def _part(measured: Measured, rows: np.ndarray) -> Measured:

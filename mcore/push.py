@@ -26,7 +26,10 @@ def push(folder: Path, take: Take, title: str) -> str:
     api = HfApi(endpoint=(os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None, token=token(private=True))
     with _told(take):
         if take.pull_request:
-            return api.upload_folder(repo_id=take.push, folder_path=folder, commit_message=title, create_pr=True).pr_url
+            offered = api.upload_folder(repo_id=take.push, folder_path=folder, commit_message=title, create_pr=True)
+            if offered.pr_url is None:
+                raise QuestionError("push", f"{take.push} holds this very model already", "there is nothing to offer")
+            return offered.pr_url
         url = str(api.create_repo(take.push, private=take.private, exist_ok=True))
         there = api.model_info(take.push, files_metadata=False)
         if {file.rfilename for file in there.siblings or ()} - {".gitattributes"} or (take.private and not there.private):
