@@ -17,6 +17,7 @@ from mcore.ui.share import share
 from mcore.ui.stage import stage
 from mcore.ui.starting import starting
 from mcore.ui.strip import strip
+from mcore.ways import endpoints
 
 RUN = "mc.run"
 SAID = (
@@ -86,4 +87,4 @@ def _reached(now: Standing | None) -> dict[str, str]:
         return {}
     task = engine.result(now)["tasks"][0]
     known = dict(zip(task["t"], task["accuracy"], strict=True))
-    return {side: right(task, known[t]) for side, t in (("a", 0.0), ("b", 1.0)) if t in known}
+    return {side: right(task, known[t]) for side, t in endpoints(now.resolved.route.spec).items() if t in known}

@@ -17,6 +17,7 @@ from mcore.ui.label_order import order_table
 from mcore.ui.share import shared_link
 from mcore.ui.stage import training_curves
 from mcore.ui.theme import dark
+from mcore.ways import between, ends, way
 
 COLUMNS = {
     "loss": ("loss", 3),
@@ -69,14 +70,15 @@ def _knowledge(now: Standing, task: Mapping, number: int) -> None:
             )
         )
         if {0.0, 1.0} <= set(task["t"]):
-            counts = exchanged(told)
+            told = between(task)["knowledge"]
+            counts, (first, last) = exchanged(told), ends(way(task))
             show(
                 figures(
                     [
-                        ("mastered by A", f"{told['mastered'][0]:,} of {len(task['rows']):,}"),
-                        ("mastered by B", f"{told['mastered'][-1]:,}"),
-                        ("lost on the way to B", f"{counts['only_a']:,}"),
-                        ("only B masters", f"{counts['only_b']:,}"),
+                        (f"mastered by {first}", f"{told['mastered'][0]:,} of {len(task['rows']):,}"),
+                        (f"mastered by {last}", f"{told['mastered'][-1]:,}"),
+                        (f"lost on the way to {last}", f"{counts['only_a']:,}"),
+                        (f"only {last} masters", f"{counts['only_b']:,}"),
                         ("lost midway, regained", f"{counts['regained']:,}"),
                     ]
                 )
