@@ -106,7 +106,7 @@ class Jobs:
             connection.execute(
                 "INSERT INTO jobs (id, fingerprint, experiment, part, state, created, sentence, visitor) "
                 "VALUES (?, ?, ?, ?, 'queued', ?, '', ?)",
-                (job, fingerprint, json.dumps(experiment), part, time.time(), visitor),
+                (job, fingerprint, json.dumps(experiment), part if take is None else "all", time.time(), visitor),
             )
             if take is not None:
                 connection.execute("INSERT INTO taken VALUES (?, ?)", (job, json.dumps(asdict(take))))

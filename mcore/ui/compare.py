@@ -17,6 +17,7 @@ from mcore.ui.share import share
 from mcore.ui.stage import stage
 from mcore.ui.starting import starting
 from mcore.ui.strip import strip
+from mcore.ui.take import take
 from mcore.ways import endpoints
 
 RUN = "mc.run"
@@ -53,6 +54,7 @@ def compare() -> None:
                 "This is what the answer will look like: the first question's, which ships with the app."
             ),
         )
+        take(now)
     elif question and (told := imported.answer(question)):  # its names mean nothing here, its numbers do
         imported.shown_mark()
         stage(told["tasks"][0], question, change=False)

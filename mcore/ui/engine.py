@@ -19,6 +19,7 @@ from mcore.question import Experiment, Recipe, as_written, canonical, parse
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.store import Store
+from mcore.taking import Take
 from mcore.threads import give_way
 from mcore.ui import visitor
 
@@ -113,13 +114,13 @@ def submit(now: Standing) -> None:
     enqueue(now, now.resolved.fingerprint, "all")
 
 
-def enqueue(now: Standing, fingerprint: str, part: plan.Part) -> None:
-    """Put a part of the answer in the queue as a job of this name."""
+def enqueue(now: Standing, fingerprint: str, part: plan.Part, take: Take | None = None) -> None:
+    """Put a part of the answer in the queue as a job of this name; ``take``: what an export saves."""
     try:
         check(now.question, profile())
         name, token = visitor.name(), visitor.token()
         with engine().keeper.lent(name, token):  # the worker has it before the job
-            engine().jobs.submit(as_written(now.question), fingerprint, name, profile().queued, part, keyed=token is not None)
+            engine().jobs.submit(as_written(now.question), fingerprint, name, profile().queued, part, token is not None, take)
     except McoreError as error:
         st.session_state[REFUSED] = str(error)
 
