@@ -13,7 +13,7 @@ from mcore import best, events, taking
 from mcore.errors import McoreError
 from mcore.jobs import Job
 from mcore.measures import named
-from mcore.names import size, t_text
+from mcore.names import nats, right, size, t_text, unit
 from mcore.profile import at_home, profile
 from mcore.question import Experiment
 from mcore.taking import DTYPES, Dtype, Take
@@ -45,6 +45,8 @@ def _draw(question: Experiment, was_busy: bool) -> None:
             st.rerun()
         with st.expander("Take the model at t", icon=":material/download:", key="take"):
             show(rich(SAID))
+            if refused := st.session_state.pop(engine.REFUSED, None):
+                show(text(refused, "error"))
             left, right = st.columns([1.5, 1], gap="large")
             with left:
                 chosen = _form(now)
@@ -58,11 +60,15 @@ def _form(now: Standing) -> Take:
     found = _best(now)
     st.session_state.setdefault(keys[0], found.t if found else ts[len(ts) // 2])
     t = st.select_slider("t", ts, key=keys[0], format_func=t_text)
+    task = engine.result(now)["tasks"][0]
+    at = dict(zip(task["t"], zip(task["loss"], task["accuracy"], strict=True), strict=True)).get(t)
+    if at:
+        show(text(f"At t = {t_text(t)}: loss {nats(at[0])} {unit(task)}, {right(task, at[1])}.", "body"))
     if found:
         show(text(best.told(found, named(now.resolved.tasks[0])), "quiet"))
         st.button("Best t", key="take-best", icon=":material/my_location:", disabled=t == found.t, on_click=_choose, args=(keys[0], found.t))
     dtype = st.segmented_control(
-        "Numbers", DTYPES, default=DTYPES[0], required=True, key=keys[1],
+        "Weights in", DTYPES, default=DTYPES[0], required=True, key=keys[1],
         help="float32 is what the chart shows, to six digits; the others are half as large, and their loss differs in the third digit or so.",
     )  # fmt: skip
     return Take(t, dtype or DTYPES[0])
@@ -119,7 +125,10 @@ def _hub(now: Standing, chosen: Take) -> None:
         _running(now, job, "take-cancel-sending")
     else:
         sent = Take(chosen.t, chosen.dtype, name, how == OFFER, how != PUBLIC)
-        st.button("Send", key="take-send", icon=":material/cloud_upload:", disabled=not name, on_click=_send, args=(now, sent))
+        wrong = _wrong(now, sent) if name else ""
+        if wrong:
+            show(text(wrong, "error"))
+        st.button("Send", key="take-send", icon=":material/cloud_upload:", disabled=bool(wrong) or not name, on_click=_send, args=(now, sent))
         _ended(job)
         if job and job.state == "done":
             for _, event in engine.engine().jobs.events(job.id):
@@ -142,9 +151,7 @@ def _running(now: Standing, job: Job, key: str) -> None:
 
 
 def _ended(job: Job | None) -> None:
-    """Why the last attempt came to nothing, and why the queue did not take it."""
-    if refused := st.session_state.pop(engine.REFUSED, None):
-        show(text(refused, "error"))
+    """Why the last attempt came to nothing."""
     if job and job.state in ("failed", "cancelled"):
         show(text(job.sentence, "note" if job.state == "cancelled" else "error"))
 
@@ -153,12 +160,15 @@ def _ask(now: Standing, chosen: Take) -> None:
     engine.enqueue(now, taking.job_key(now.resolved, chosen, visitor.name()), "export", chosen)
 
 
-def _send(now: Standing, sent: Take) -> None:
+def _wrong(now: Standing, sent: Take) -> str:
     try:
         taking.check(now.resolved, sent)
     except McoreError as wrong:
-        st.session_state[engine.REFUSED] = str(wrong)
-        return
+        return str(wrong)
+    return ""
+
+
+def _send(now: Standing, sent: Take) -> None:
     st.session_state[SENT] = taking.job_key(now.resolved, sent, visitor.name())
     _ask(now, sent)
 
