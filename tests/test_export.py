@@ -76,6 +76,25 @@ def test_the_loss_of_what_was_saved_is_the_charts_on_every_path(path, dtype, sav
     assert loss_alone(folder, question) == pytest.approx(losses[t], abs=CLOSE[dtype])
 
 
+FITTED = {
+    "bezier": {"kind": "bezier", "steps": 6, "batch_size": 8, "learning_rate": 0.01},
+    "chain": {"kind": "chain", "steps": 6, "batch_size": 8, "learning_rate": 0.01, "bends": 2},
+    "mix": {"kind": "mix", "steps": 6, "batch_size": 8, "learning_rate": 0.5},
+    "aligned": {"kind": "linear", "align": "weights"},
+    "aligned curve": {"kind": "bezier", "steps": 6, "batch_size": 8, "learning_rate": 0.01, "align": "activations"},
+}
+
+
+@pytest.mark.parametrize("path", FITTED)
+def test_a_fitted_or_aligned_path_gives_away_the_models_that_it_shows(path, saved, store, tmp_path):
+    task = {"task": f"local:{tiny.learnable(tmp_path / 'rows.csv', rows=120)}", "max_length": 16, "split": "validation"}
+    question = parse(tiny.experiment(saved("bert", 0), saved("bert", 1), task, points=[0.0, T, 1.0], path=FITTED[path]))
+    folder = taken(question, store, tmp_path / "out")  # which fits it, the chart then finds it
+    straight = charted(parse(tiny.experiment(saved("bert", 0), saved("bert", 1), task, points=[0.0, T, 1.0])), store)[T]
+    losses = charted(question, store)
+    assert loss_alone(folder, question) == pytest.approx(losses[T], abs=CLOSE["float32"]) and abs(losses[T] - straight) > 1e-5
+
+
 @pytest.mark.parametrize("family", ["gpt2", "roberta", "distilbert", "albert", "deberta-v2", "modernbert", "bart"])
 def test_every_architecture_is_saved_as_it_was_evaluated(family, saved, rows, store, tmp_path):
     question = asked(saved(family, 0), saved(family, 1), rows)
