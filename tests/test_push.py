@@ -8,13 +8,16 @@ import pytest
 import tiny
 from hub_server import Fault
 from test_export import T, asked, charted, loss_alone
+from test_worker import until
 from transformers import AutoModelForSequenceClassification
 
 from mcore import access, cli, taking
 from mcore.errors import McoreError, QuestionError
 from mcore.events import Done, Pushed
 from mcore.export import export
-from mcore.question import parse
+from mcore.jobs import Jobs
+from mcore.keeper import Keeper
+from mcore.question import as_written, parse
 from mcore.resolve import resolve
 from mcore.taking import Take
 
@@ -123,6 +126,22 @@ def test_a_host_lends_its_own_token_to_nobody(question, receiving, store, host, 
     builtin = {"version": 1, "a": "builtin:austen@0", "b": "builtin:austen@100", "tasks": [{"task": "builtin:speech", "limit": 8, "read": "fitted"}]}
     with access.using(None), pytest.raises(QuestionError, match="type a token here"):
         list(export(parse(builtin), Take(T, push="org/blend"), store))
+
+
+def test_the_worker_sends_with_the_token_of_who_asked_and_keeps_it_nowhere(question, receiving, store, monkeypatch):
+    for name, value in {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}.items():
+        monkeypatch.setenv(name, value)
+    take, jobs, keeper = Take(T, "float16", "org/blend"), Jobs(store.root), Keeper(store.root)
+    try:
+        with keeper.lent("one", WRITER):
+            job = jobs.submit(as_written(question), taking.job_key(resolve(question), take, "one"), "one", keyed=True, take=take)
+        until(lambda: jobs.job(job).state not in ("queued", "running"), seconds=60)
+    finally:
+        keeper.stop()
+    told = [event for _, event in jobs.events(job)]
+    assert jobs.job(job).state == "done" and Pushed(f"{receiving.address}/org/blend") in told, jobs.job(job).sentence
+    assert receiving.repositories["models", "org/blend"].token == WRITER and "model.safetensors" in files(receiving)
+    assert not [file for file in store.root.rglob("*") if file.is_file() and WRITER.encode() in file.read_bytes()]
 
 
 def test_a_push_is_its_visitors_alone_and_a_folder_everybodys(question):
