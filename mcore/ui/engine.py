@@ -109,6 +109,13 @@ def result(now: Standing) -> dict:
     return _collected(*asked, now.stored, now.measured, str(sorted(now.trained.items())), done)
 
 
+@visitor.asking()
+def resolved(question: Experiment) -> Resolved:
+    """The question with its names resolved, remembered like those that are asked. Raises ``QuestionError``."""
+    check(question, profile())
+    return _resolved(canonical(question), _stamp(question), access.private_part())
+
+
 def submit(now: Standing) -> None:
     """Put the question in the queue; if it is there, that one is it. ``limits`` shows why it was not taken."""
     enqueue(now, now.resolved.fingerprint, "all")

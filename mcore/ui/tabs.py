@@ -14,6 +14,7 @@ from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.html import figures, rich, show, table, text
 from mcore.ui.label_order import order_table
+from mcore.ui.paths import paths_tab
 from mcore.ui.share import shared_link
 from mcore.ui.stage import training_curves
 from mcore.ui.theme import dark
@@ -34,10 +35,11 @@ COLUMNS = {
 
 def tabs(now: Standing, result: Mapping, number: int) -> None:
     """Only the open one is drawn."""
-    names = ["Knowledge", "Weights", *(["Training"] if result.get("training") else []), "Numbers", "Reproduce"]
+    names = ["Knowledge", "Paths", "Weights", *(["Training"] if result.get("training") else []), "Numbers", "Reproduce"]
     task = result["tasks"][number]
     drawn = {
         "Knowledge": lambda: _knowledge(now, task, number),
+        "Paths": lambda: paths_tab(now, result),
         "Weights": lambda: _weights(result),
         "Training": lambda: _training(now, result),
         "Numbers": lambda: _numbers(result, task, number),
