@@ -21,12 +21,14 @@ def check_token(field: str) -> None:
 
 def push(folder: Path, take: Take, title: str) -> str:
     """The address of what was made: the repository or the pull request. Raises ``QuestionError``, ``McoreError``."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(endpoint=(os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None, token=token(private=True))
+    # One commit, not ``upload_folder``: that one opens a pull request as a draft first, which its author has to publish by hand.
+    files = [CommitOperationAdd(file.name, file) for file in sorted(folder.iterdir())]
     with _told(take):
         if take.pull_request:
-            offered = api.upload_folder(repo_id=take.push, folder_path=folder, commit_message=title, create_pr=True)
+            offered = api.create_commit(take.push, files, commit_message=title, create_pr=True)
             if offered.pr_url is None:
                 raise QuestionError("push", f"{take.push} holds this very model already", "there is nothing to offer")
             return offered.pr_url
@@ -34,7 +36,7 @@ def push(folder: Path, take: Take, title: str) -> str:
         there = api.model_info(take.push, files_metadata=False)
         if {file.rfilename for file in there.siblings or ()} - {".gitattributes"} or (take.private and not there.private):
             raise QuestionError("push", f"{take.push} is there already", "name a new repository, or offer the model as a pull request")
-        api.upload_folder(repo_id=take.push, folder_path=folder, commit_message=title)
+        api.create_commit(take.push, files, commit_message=title)
         return url
 
 

@@ -38,7 +38,7 @@ class Receiver:
             self._create(json.loads(data), token)
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/(.+)", path):
             modes = [
-                {"path": one["path"], "uploadMode": "lfs" if one["path"].endswith(".safetensors") else "regular", "shouldIgnore": False}
+                {"path": one["path"], "uploadMode": "lfs" if one["path"].endswith(".safetensors") and not self.hub.inline else "regular", "shouldIgnore": False}
                 for one in json.loads(data)["files"]
             ]  # fmt: skip
             self._to(found[1], {"files": modes})

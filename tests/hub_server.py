@@ -65,6 +65,7 @@ class Hub:
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.tokens: set[str] = set()  # that it knows, besides those of its repositories
         self.writers: set[str] = set()  # tokens that may write (``hub_receiver``)
+        self.inline = False  # whether large files, too, come in the commit itself
         self.received: dict[str, bytes] = {}  # large files that were sent, by their SHA-256
         self.asked: list[Asked] = []
         self.faults: list[Fault] = []

@@ -29,9 +29,11 @@ def question(saved, rows):
     return asked(saved("bert", 0), saved("bert", 1), rows)
 
 
-@pytest.fixture
-def receiving(server, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+@pytest.fixture(params=["lfs"])
+def receiving(request, server, monkeypatch):
+    """A Hub that takes large files by LFS; or, for a client that has Xet and would send them by that, in the commit."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", request.param == "lfs")
+    server.inline = request.param == "inline"
     server.writers.add(WRITER)
     server.tokens.add(READER)
     return server
@@ -49,6 +51,7 @@ def files(server, revision="main", name="org/blend"):
     return repository.commits[repository.revisions[revision]]
 
 
+@pytest.mark.parametrize("receiving", ["lfs", "inline"], indirect=True)
 def test_a_new_repository_is_private_and_holds_the_model(question, receiving, store, tmp_path):
     assert pushed(question, store) == f"{receiving.address}/org/blend"
     assert receiving.repositories["models", "org/blend"].token == WRITER
@@ -75,6 +78,7 @@ def test_a_public_one_only_where_that_is_asked(question, receiving, store):
     assert receiving.repositories["models", "org/blend"].token is None
 
 
+@pytest.mark.parametrize("receiving", ["lfs", "inline"], indirect=True)
 def test_a_pull_request_leaves_what_is_there_as_it_is(question, receiving, store, saved):
     before = receiving.put("org/blend", {"README.md": b"mine", "notes.txt": b"kept"})
     assert pushed(question, store, pull_request=True) == f"{receiving.address}/org/blend/discussions/1"
