@@ -12,6 +12,7 @@ from mcore.names import finite, percent, plain, share, t_text, unit
 from mcore.ui import address, export
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
+from mcore.ui.fit import fit_tab
 from mcore.ui.html import figures, rich, show, table, text
 from mcore.ui.label_order import order_table
 from mcore.ui.paths import paths_tab
@@ -35,12 +36,13 @@ COLUMNS = {
 
 def tabs(now: Standing, result: Mapping, number: int) -> None:
     """Only the open one is drawn."""
-    names = ["Knowledge", "Paths", "Weights", *(["Training"] if result.get("training") else []), "Numbers", "Reproduce"]
+    names = ["Knowledge", "Paths", "Weights", *(["Fit"] if now.resolved.route.fitting else []), *(["Training"] if result.get("training") else []), "Numbers", "Reproduce"]
     task = result["tasks"][number]
     drawn = {
         "Knowledge": lambda: _knowledge(now, task, number),
         "Paths": lambda: paths_tab(now, result),
         "Weights": lambda: _weights(result),
+        "Fit": lambda: fit_tab(now, result),
         "Training": lambda: _training(now, result),
         "Numbers": lambda: _numbers(result, task, number),
         "Reproduce": lambda: _reproduce(now, result, task),
