@@ -9,11 +9,14 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from mcore import curve
+from mcore.align import align
 from mcore.blend import distance
 from mcore.events import Event, Working
 from mcore.live import Live, weights_of
 from mcore.paths import Path
 from mcore.progress import Progress
+from mcore.question import FITTED
 from mcore.remote import at_hand, fetch
 from mcore.store import Store
 
@@ -25,6 +28,8 @@ def lay(live: Live, progress: Progress, store: Store, stop: Stop) -> Iterator[Ev
     resolved, way = progress.resolved, progress.resolved.route
     if not way.fingerprint:
         return live
+    if way.aligned:
+        live = yield from align(live, resolved, store, stop)
     path = Path(way.spec, output_layer=live.output_layer)
     if way.base is not None:
         yield from fetch(way.base, "path.base", stop)
@@ -34,6 +39,8 @@ def lay(live: Live, progress: Progress, store: Store, stop: Stop) -> Iterator[Ev
     if way.spec.kind == "slerp":
         yield Working("measuring the angle between the weights, tensor by tensor")
         path = replace(path, given=_angles(live))
+    if way.spec.kind in FITTED:
+        return (yield from curve.fit(live, path, progress, store, stop))
     return replace(live, path=path)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from safetensors import safe_open
@@ -67,6 +67,11 @@ class Live:
     weights: dict[str, WeightSet]
     only: dict[str, str]
     path: Path = STRAIGHT
+    untouched: WeightSet | None = None  # what "b" was before its units were permuted
+
+    def at_b(self) -> Live:
+        """For the end of the path: B as it was read, whose outputs a permutation would change in their last digits."""
+        return self if self.untouched is None else replace(self, weights=self.weights | {"b": self.untouched})
 
     def place_body(self, coefficients: Coefficients) -> None:
         """Write the blend of everything but the output layer; ``coefficients``: of A, of B and of what else the path has.

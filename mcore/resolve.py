@@ -13,8 +13,8 @@ from mcore import fitted, reading, tasks
 from mcore.checkpoints import Checkpoint
 from mcore.errors import NoHead, QuestionError
 from mcore.joinable import check_joinable
-from mcore.labels import may_fit
-from mcore.question import Experiment, PathSpec, Recipe, Task, fingerprint
+from mcore.labels import by_names, may_fit
+from mcore.question import FITTED, Experiment, PathSpec, Recipe, Task, fingerprint
 from mcore.reading import Kind, Read
 from mcore.route import Route, route
 from mcore.sources import look
@@ -126,9 +126,12 @@ def resolve(experiment: Experiment) -> Resolved:
     resolved_tasks = [_read(_task(task, f"tasks.{i}", "evaluate", a.looked_at), f"tasks.{i}", kind, a, b) for i, task in enumerate(asked)]
     heads = [_head(task, f"tasks.{i}", a, b) for i, task in enumerate(resolved_tasks)]
     first = resolved_tasks[0]
+    if experiment.path.kind in FITTED:
+        _check_heads(resolved_tasks, heads)
     way = route(
-        experiment.path, (a.looked_at, b.looked_at), (a.fingerprint, b.fingerprint), experiment.tasks[0], first.rows, first.max_length, first.read
-    )
+        experiment.path, (a.looked_at, b.looked_at), (a.fingerprint, b.fingerprint), asked[0], first.rows, first.max_length, first.read,
+        _outputs(heads, a, b, first), frozenset(heads),
+    )  # fmt: skip
     written = experiment.model_dump(mode="json")
     written |= {"a": _written(a), "b": _written(b), "tasks": [t.task.model_dump(mode="json") for t in resolved_tasks]}
     written |= {"path": way.spec.model_dump(mode="json")}
@@ -246,6 +249,23 @@ def _head(task: ResolvedTask, field: str, a: Endpoint, b: Endpoint) -> str:
     if len(sides) == 2 and len(a.labels) != len(b.labels):
         raise QuestionError("b", f"its head has {len(b.labels)} outputs and that of A {len(a.labels)}", "choose two checkpoints with as many labels")
     return "both" if len(sides) == 2 else sides[0]
+
+
+def _check_heads(tasks: list[ResolvedTask], heads: list[str]) -> None:
+    """A fitted path has a head of its own only where the first task, on which it is fitted, is read with those of both ends."""
+    for i, (task, head) in enumerate(zip(tasks, heads, strict=True)):
+        if task.read == "head" and head == "both" and heads[0] != "both":
+            wrong = f"it is read with the heads of A and B, and the first task, on which the path is fitted, with that of {heads[0].upper()} alone"
+            raise QuestionError(f"tasks.{i}", wrong, "put it first, or ask of it along a path of its own")
+
+
+def _outputs(heads: list[str], a: Endpoint, b: Endpoint, first: ResolvedTask) -> dict:
+    """What says which output means which label of the first task: names, or its rows."""
+    if first.read != "head":
+        return {}
+    sides = [end for end in (a, b) if heads[0] in ("both", end.side)]
+    named = all(by_names(end.labels, first.rows.names) for end in sides)
+    return {"head": heads[0], "labels": [end.labels for end in sides], "rows": None if named else first.rows.digest}
 
 
 def _wanted_told(rows: Rows) -> str:

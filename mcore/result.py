@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from mcore import lengths, measures, plan, probes
+from mcore import curvefile, lengths, measures, plan, probes
 from mcore.barrier import barriers
 from mcore.cartography import Cartography
 from mcore.distances import distance_key
@@ -57,8 +57,20 @@ def _path(resolved: Resolved, kept_distance: bytes | None, store: Store) -> dict
     """How long the path is and where each t that is asked for lies on it; None until it is measured."""
     if resolved.route.fingerprint:
         kept = store.get(lengths.length_key(resolved))
-        return json.loads(kept) if kept else None
+        return json.loads(kept) | _alignment(resolved, store) | _mix(resolved, store) if kept else None
     return lengths.of_line(json.loads(kept_distance), resolved.experiment.ts()) if kept_distance else None
+
+
+def _alignment(resolved: Resolved, store: Store) -> dict:
+    """What permuting B's units has changed, where it was asked for."""
+    folder = store.folder(resolved.route.aligned) if resolved.route.aligned else None
+    return {"alignment": json.loads((folder / "alignment.json").read_text())} if folder else {}
+
+
+def _mix(resolved: Resolved, store: Store) -> dict:
+    """The share of B in each group of a learned mix's tensors."""
+    told = curvefile.history(resolved, store) if resolved.route.spec.kind == "mix" else None
+    return {"mix": told["mix"]} if told else {}
 
 
 def _task(resolved: Resolved, number: int, store: Store) -> dict:

@@ -193,12 +193,26 @@ class Distance(Part):
     layers: Annotated[tuple[Layer, ...], Field(fail_fast=True, max_length=5000)] = ()
 
 
+class Alignment(Part):
+    """What permuting B's units has changed: distances between the ends, groups of units and units."""
+
+    method: Literal["weights", "activations"]
+    l2_before: Far
+    l2_after: Far
+    matched: Count
+    fixed: Count
+    units: Count
+    moved_units: Count
+
+
 class Length(Part):
-    """Of the path in weight space; ``arc`` has a place for each t that is asked for."""
+    """Of the path in weight space; ``arc`` has a place for each t that is asked for, ``mix`` the share of B in a group of tensors."""
 
     length: Far
     chord: Far
     arc: Points[Far]
+    alignment: Alignment | None = None
+    mix: Annotated[dict[Annotated[str, Field(max_length=200)], Share], Field(max_length=5000)] | None = None
 
 
 class Step(Part):

@@ -15,7 +15,10 @@ from mcore.joinable import check_joinable
 from mcore.question import FITTED, PathSpec, Task, fingerprint
 from mcore.sources import look
 from mcore.tasks import Rows
+from mcore.units import ARCHITECTURES
 
+ALIGNMENT_VERSION = 1  # of what a permuted B is
+ALIGNED_ON = 128  # rows that activations are compared on, at the most
 ROUTE_VERSION = 1  # of what a path means: a change in how one is fitted or aligned raises it
 TRAINED = {"steps": 200, "batch_size": 32, "seed": 0, "rows": "all"}
 DEFAULTS = {  # of what a path's author leaves out, by kind
@@ -29,13 +32,18 @@ DEFAULTS = {  # of what a path's author leaves out, by kind
 
 @dataclass(frozen=True)
 class Route:
-    """``base``: of a task-vector path. ``fitting``: rows of the first task's labels, at most ``max_length`` tokens long. Empty fingerprint: a straight line."""
+    """``base``: of a task-vector path. ``fitting``: rows of the first task's labels, at most ``max_length`` tokens long. Empty fingerprint: a straight line.
+
+    ``sample``: rows of the first task's training split whose activations are compared, and ``aligned`` where the store keeps the permuted B.
+    """
 
     spec: PathSpec
     fingerprint: str = ""
     base: Checkpoint | None = None
     fitting: Rows | None = None
     max_length: int = 0
+    sample: Rows | None = None
+    aligned: str = ""
 
     @property
     def whole(self) -> bool:
@@ -43,10 +51,11 @@ class Route:
         return self.spec.kind != "partial"
 
 
-def route(spec: PathSpec, ends: tuple[Checkpoint, Checkpoint], weights: tuple[str, str], first: Task, rows: Rows, max_length: int, read: str) -> Route:
+def route(spec: PathSpec, ends: tuple[Checkpoint, Checkpoint], weights: tuple[str, str], first: Task, rows: Rows, max_length: int, read: str, outputs: dict, heads: frozenset[str]) -> Route:
     """The path between ``ends`` (or their bases), whose ``weights`` have these fingerprints. Raises ``QuestionError`` below "path".
 
-    ``first``, ``rows``, ``max_length`` and ``read`` are those of the first task, which a fit takes its labels from.
+    ``first``, ``rows``, ``max_length`` and ``read`` are those of the first task, which a fit takes its labels from; ``outputs``: what says
+    which output means which of them.
     """
     left_out = {name: value for name, value in DEFAULTS.get(spec.kind, {}).items() if getattr(spec, name) is None}
     spec = spec.model_copy(update=left_out)
@@ -61,6 +70,7 @@ def route(spec: PathSpec, ends: tuple[Checkpoint, Checkpoint], weights: tuple[st
             raise QuestionError("path.kind", f"a {spec.kind} is fitted through a classification head, and the first task is read by its {read}", "choose a straight path")
         named, fitting = _fitting(spec, first, rows)
         spec = spec.model_copy(update={"task": named})
+    sample, aligned = _aligned(spec, ends, weights, first, max_length, heads) if spec.align != "none" else (None, "")
     plain = {**spec.model_dump(mode="json"), "extend": None, "task": None, "base": None}
     if spec.kind == "linear" and spec.align == "none":
         return Route(spec)
@@ -68,12 +78,34 @@ def route(spec: PathSpec, ends: tuple[Checkpoint, Checkpoint], weights: tuple[st
         "path": plain, "weights": weights, "base": base.digest if base else None, "fitting": fitting.digest if fitting else None,
         "max_length": max_length if fitting else None, "version": ROUTE_VERSION,
     }  # fmt: skip
-    return Route(spec, fingerprint(identity), base, fitting, max_length)
+    if fitting:
+        identity["outputs"] = outputs
+    if aligned:
+        identity["aligned"] = aligned
+    return Route(spec, fingerprint(identity), base, fitting, max_length, sample, aligned)
+
+
+def _aligned(
+    spec: PathSpec, ends: tuple[Checkpoint, Checkpoint], weights: tuple[str, str], first: Task, max_length: int, heads: frozenset[str]
+) -> tuple[Rows | None, str]:
+    """The rows that B is aligned by, and the key of what it becomes, which depends on which heads its path is read with."""
+    kind = ends[1].config.get("model_type")
+    if kind not in ARCHITECTURES:
+        raise QuestionError("path.align", f"which hidden units of a {kind} model may change places is not described", f"align one of: {', '.join(ARCHITECTURES)}")
+    sample = None
+    if spec.align == "activations":  # their labels are not looked at
+        split = "train" if first.split and tasks.has_rows(first, "train", "path.align") else None  # of one file: its rows, else those of its training part
+        _, sample = tasks.open_task(first.model_copy(update={"split": split, "limit": ALIGNED_ON, "sample_seed": 0}), "path.align", "train")
+    identity = {
+        "aligned": weights, "method": spec.align, "both heads": heads == {"both"}, "sample": sample.digest if sample else None,
+        "max_length": max_length if sample else None, "version": ALIGNMENT_VERSION,
+    }  # fmt: skip
+    return sample, fingerprint(identity)
 
 
 def _fitting(spec: PathSpec, first: Task, evaluated: Rows) -> tuple[Task, Rows]:
     """The task that is fitted on, and its rows."""
-    asked = spec.task or first.model_copy(update={"split": None, "limit": None})
+    asked = spec.task or first.model_copy(update={"split": first.split and "train", "limit": None})
     named, rows = tasks.open_task(asked, "path.task", "train")
     if rows.kind != "classes" or set(rows.names) != set(evaluated.names):
         raise QuestionError("path.task", "its labels are not those of the first task", "fit the path on the task that is evaluated first")
