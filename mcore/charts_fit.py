@@ -14,6 +14,7 @@ from mcore.charts_theme import Theme, finish, growing, panel_axis, panel_scale, 
 from mcore.names import finite, nats, percent
 
 COLUMNS, BINS = 20, 8  # stretches of steps, and of t
+DRAWN = 2  # steps that a cell of the map has on average, at the least
 TOP, GAP, MAP = 130, 52, 170
 
 
@@ -33,7 +34,7 @@ def fit_chart(rows: Sequence[tuple[int, float | None, float]], steps: int, dark:
     layers = [alt.layer(base.mark_line(stroke=look.way[1], strokeWidth=2.4), base.mark_circle(size=34, color=look.way[1], opacity=1))]
     height = TOP
     if any(t is not None for _, t, _ in rows):
-        layers.append(_map(rows, column, steps, look, x))
+        layers.append(_map(rows, max(column, DRAWN * BINS), steps, look, x))
         height = TOP + GAP + MAP
     return finish(alt.layer(*layers).resolve_scale(y="independent"), look, width, height, _told(means, steps))
 

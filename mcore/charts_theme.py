@@ -109,7 +109,8 @@ def way_axis(look: Theme, result: Mapping | None = None, shown: tuple[float, flo
     """The axis from A to B, each end named in its colour; what is neither of the two is named in the chart."""
     coloured = [{"test": "datum.value === 0", "value": look.a}, {"test": "datum.value === 1", "value": look.b}]
     first, last = (f"{name} · t = " if len(name) == 1 else "t = " for name in ends(way(result or {})))
-    every = [i / 5 for i in range(math.ceil(shown[0] * 5 - 1e-9), math.floor(shown[1] * 5 + 1e-9) + 1)]
+    parts = 5 if shown == (0.0, 1.0) else 2  # few enough beyond the ends that the ends keep their names where there is little room
+    every = [i / parts for i in range(math.ceil(shown[0] * parts - 1e-9), math.floor(shown[1] * parts + 1e-9) + 1)]
     return alt.Axis(
         title=None, values=every, grid=False, offset=8, labelFlush=True, labelBound=False,
         labelExpr=f"datum.value === 0 ? '{first}0' : datum.value === 1 ? '{last}1' : format(datum.value, '.1f')",

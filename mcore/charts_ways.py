@@ -20,6 +20,7 @@ from mcore.ways import short, span, way
 HIGH, GAP, LOW = 270, 44, 110
 DASHES = ([1, 0], [7, 4], [2, 3], [9, 3, 2, 3])  # of the others, in turn
 HALF = 0.09  # of the way: about half the width of a label
+NAMED = 2  # others that are named at their lines; of more, only the numbers that they have in the table have room
 
 
 def ways_chart(
@@ -31,19 +32,21 @@ def ways_chart(
     """
     look = theme(dark)
     placed = [(entry, where) for entry, path in zip(entries, paths, strict=True) if (where := positions(entry, path, axis))]
-    shown = span([x for _, where in placed for x in where])
+    shown = span(placed[0][1] if placed and placed[0][0] is entries[0] else ())
     panels = []
     for name, top, height, title, form, domain in (
         ("loss", 0, HIGH, f"Loss ({unit(entries[0])})", ".2~f", loss_domain),
         ("accuracy", HIGH + GAP, LOW, share(entries[0]).capitalize(), "~%", accuracy_domain),
     ):
         panel = Panel(name, top, top + height, _union([domain(entry) for entry in entries], 0, 1 if name == "accuracy" else np.inf))
-        curves = [_curve(entry, where, name) for entry, where in placed]
+        curves = [[row for row in _curve(entry, where, name) if shown[0] - 1e-9 <= row["x"] <= shown[1] + 1e-9] for entry, where in placed]
         layers = [_frame(panel, look, title, form, shown, axis)]
         for i, (curve, (entry, _)) in reversed(list(enumerate(zip(curves, placed, strict=True)))):
             layers += _present(curve, panel, look) if entry is entries[0] else _other(curve, entry, DASHES[i % len(DASHES)], panel, look)
         if name == "loss":
-            layers += _names([(short(way(entry)), curve, entry is entries[0]) for curve, (entry, _) in zip(curves, placed, strict=True)], panel, look)
+            names = labels(entries)
+            named = {id(entry): name for entry, name in zip(entries, names, strict=True)}
+            layers += _names([(named[id(entry)], curve, entry is entries[0]) for curve, (entry, _) in zip(curves, placed, strict=True)], panel, look)
         panels.append(alt.layer(*layers))
     chart = alt.layer(*panels).resolve_scale(y="independent")
     return finish(chart, look, width, HIGH + GAP + LOW, ways_told(entries, axis))
@@ -56,6 +59,12 @@ def ways_told(entries: Sequence[Mapping], axis: str) -> str:
         barrier = (entry.get("barrier") or {}).get("loss_chord")
         told.append(f"{short(way(entry))}: " + (f"barrier {nats(barrier['value'])} {unit(entry)}" if barrier else "no barrier yet"))
     return f"Loss and accuracy of {len(entries)} {'path' if len(entries) == 1 else 'paths'} from A to B over {AXES[axis]}. " + "; ".join(told) + "."
+
+
+def labels(entries: Sequence[Mapping]) -> list[str]:
+    """What stands at each line: the present path's name, and the others' names or their numbers, from 2 on."""
+    names = [short(way(entry)) for entry in entries]
+    return names if len(names) - 1 <= NAMED else [names[0], *(str(i) for i in range(2, len(names) + 1))]
 
 
 def _curve(entry: Mapping, where: Sequence[float], name: str) -> list[dict]:

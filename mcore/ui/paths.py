@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from mcore.along import AXES, extremes, mean_loss, positions
-from mcore.charts_ways import ways_chart
+from mcore.charts_ways import labels, ways_chart
 from mcore.errors import McoreError, QuestionError
 from mcore.names import finite, nats, plain, unit
 from mcore.siblings import siblings
@@ -32,7 +32,10 @@ def paths_tab(now: Standing, result: Mapping) -> None:
         show(text(f"Not on this axis, because it was not measured there: {', '.join(left_out)}.", "quiet"))
     if not others:
         show(rich("No other [path] of this pair is in the store yet. Choose another one above and run it: it appears here beside this one.", "quiet"))
-    show(table(HEADS, [_row(one, path) for one, path in zip(entries, ways, strict=True)], "Paths of this pair"))
+    rows = [_row(one, path) for one, path in zip(entries, ways, strict=True)]
+    if labels(entries)[-1].isdigit():  # as they stand at the lines
+        rows = [[f"{i}. {row[0]}", *row[1:]] for i, row in enumerate(rows, 1)]
+    show('<div class="mc-ways">', table(HEADS, rows, "Paths of this pair"), "</div>")
     measure = unit(entries[0])
     show(rich(f"Loss in {measure}, from A to B. [length] is L2 in weight space; the chord is the straight way between the ends of the path.", "quiet"))
     if told := alignment_told(result.get("path")):
