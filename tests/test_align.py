@@ -20,6 +20,7 @@ from mcore.question import parse
 from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.run import run
+from mcore.store import Store
 from mcore.units import ARCHITECTURES, groups
 
 CLASSIFIER, MASKED, CAUSAL, TO_TEXT = (
@@ -110,9 +111,9 @@ def test_a_known_permutation_of_all_units_is_found_again_and_the_straight_path_i
 
 
 @every_architecture
-def test_two_models_that_have_nothing_to_do_with_each_other_come_nearer_and_b_stays_what_it_is(family, opener, saved, rows, pairs, store):
+def test_two_models_that_have_nothing_to_do_with_each_other_come_nearer_and_b_stays_what_it_is(family, opener, saved, rows, pairs, store, tmp_path):
     a, b = saved(family, 0, opener=opener), saved(family, 1, opener=opener)
-    _, _, plain = ask(question(a, b, rows, opener, pairs), store)
+    _, _, plain = ask(question(a, b, rows, opener, pairs), Store(tmp_path / "plain"))  # or its ends would be those that are compared
     _, result, found = ask(question(a, b, rows, opener, pairs, **aligned()), store)
     told = result["path"]["alignment"]
     assert told["l2_after"] < told["l2_before"] and told["moved_units"] > told["units"] / 4
@@ -236,9 +237,23 @@ def test_a_second_question_with_the_same_ends_aligns_nothing(saved, rows, store,
     assert len(store.entries("aligned")) == 2
 
 
-def test_alignment_is_the_same_in_another_store(saved, rows, tmp_path):
-    from mcore.store import Store
+@pytest.mark.parametrize("kind", ["bezier", "chain", "mix", "slerp", "task-vector"])
+def test_every_kind_of_path_can_lead_to_the_aligned_b_and_ends_at_the_untouched_one(kind, saved, store, tmp_path):
+    a = saved("bert", 0)
+    b = shuffled(a, tmp_path / "b", CLASSIFIER)
+    rows = tiny.learnable(tmp_path / "learnable.csv", rows=120)
+    fitted = {"steps": 1, "batch_size": 4, "learning_rate": 1e-6}
+    path = {"kind": kind, "align": "weights"} | {"bezier": fitted, "chain": fitted, "mix": fitted, "slerp": {}, "task-vector": {"base": f"local:{a}"}}[kind]
+    told = question(a, b, rows, CLASSIFIER, path=path)
+    told["tasks"][0]["split"] = "validation"
+    _, _, found = ask(told, store)
+    _, _, plain = ask(told | {"path": {"kind": "linear"}}, Store(tmp_path / "plain"))
+    assert np.array_equal(found[0.0], plain[0.0]) and np.array_equal(found[1.0], plain[1.0])
+    assert found[0.5] == pytest.approx(found[0.0], abs=1e-3), "along any way from A to B's units in A's places there is nothing but A"
+    assert not np.allclose(plain[0.5], found[0.5], atol=1e-2)
 
+
+def test_alignment_is_the_same_in_another_store(saved, rows, tmp_path):
     told = question(saved("bert", 0), saved("bert", 1), rows, CLASSIFIER, **aligned("activations"))
     results = [ask(told, Store(tmp_path / name)) for name in ("one", "two")]
     assert np.array_equal(results[0][2][0.5], results[1][2][0.5])
