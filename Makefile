@@ -7,7 +7,7 @@ PORT ?= 8501
 BIN = .venv/bin
 AXE = 4.14.1
 
-.PHONY: install run test bench latency load lint clean
+.PHONY: install run test bench latency load curve lint clean
 
 install: .venv/app
 
@@ -40,6 +40,9 @@ latency: .venv/dev
 
 load: .venv/dev
 	$(BIN)/python -m benchmarks.load $(ARGS)
+
+curve: .venv/dev
+	$(BIN)/python -m benchmarks.curve $(ARGS)
 
 lint: .venv/dev
 	$(BIN)/python -m ruff check .
