@@ -16,7 +16,7 @@ from mcore.charts_ways import ways_chart
 from mcore.names import nats
 from mcore.question import PathSpec
 from mcore.ui.suggestions import suggestion
-from mcore.ways import NAMES, TOLD, between, conclusion, ends, endpoints, short, subject
+from mcore.ways import NAMES, TOLD, between, conclusion, endpoints, ends, short, subject
 
 CURVE = {"kind": "bezier", "bends": 1}
 MOVED = {"kind": "partial", "move": ["attention"]}

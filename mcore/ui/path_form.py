@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mcore.question import BELONGS, FITTED, PARTS
+from mcore.question import BELONGS, FITTED, PARTS, PathSpec
 from mcore.route import DEFAULTS
 from mcore.ui import draft, inputs
-from mcore.ui.html import rich, show
-from mcore.ways import ALIGNED, COUNTS, NAMES, TOLD
+from mcore.ui.html import rich, show, text
+from mcore.ways import ALIGNED, COUNTS, NAMES, TOLD, short
 
 PATH = ("path",)
 ROWS = {"all": "all training rows", "half-1": "first half", "half-2": "second half"}
@@ -25,7 +25,16 @@ def path_form() -> None:
         st.segmented_control("Path", list(NAMES), format_func=NAMES.get, required=True, width="content", key="in.path.kind", on_change=_turn)
         with st.popover("Settings", key="path-settings", width="content"):
             _settings(kind)
-    show(rich(TOLD[kind], "quiet"))
+    show(rich(TOLD[kind], "quiet"), text(f"As it stands: {chosen}.", "quiet") if (chosen := _chosen(kind)) else "")
+
+
+def _chosen(kind: str) -> str:
+    """What the settings make of it in a few words; nothing for a plain line, or where they cannot be read."""
+    try:
+        spec = PathSpec.model_validate(draft.get(PATH) or {})
+    except ValueError:
+        return ""
+    return "" if kind == "linear" and spec.align == "none" else short(spec)
 
 
 def _kind() -> str:

@@ -102,6 +102,7 @@ button kbd { opacity: 1 !important; }
   .st-key-header { gap: .3rem 0; justify-content: space-between; } .st-key-header > :first-child { flex: 0 0 100%; }
   .st-key-header .stPageLink { margin: 0 -.3rem; }
   .st-key-stage { min-height: 440px; }
+  .st-key-ways [role="radiogroup"] { flex-wrap: wrap; overflow: visible; max-width: 100%; }
 }
 """
 
