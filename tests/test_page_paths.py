@@ -17,6 +17,7 @@ from mcore.question import BELONGS, Experiment, as_written, canonical
 from mcore.resolve import resolve
 from mcore.store import Store
 from mcore.ui.path_form import common_base
+from mcore.ui.paths import alignment_told
 
 KINDS = {
     "bezier": {"kind": "bezier", "bends": 2, "steps": 9, "rows": "half-1", "train": "last:1"},
@@ -113,6 +114,12 @@ def test_paths_of_a_pair_stand_on_one_chart_and_in_one_table(store: Store) -> No
     assert "2 paths from A to B" in drawn and "straight line" in drawn and "1.500" in words(app)
     next(one for one in app.get("button_group") if one.key == "along").set_value("arc").run()
     assert "over arc length" in app.get("vega_lite_chart")[-1].proto.spec
+
+
+def test_what_an_alignment_has_changed_is_a_sentence() -> None:
+    told = {"method": "weights", "l2_before": 8.2276, "l2_after": 7.51, "matched": 10, "fixed": 0, "units": 2320, "moved_units": 128}
+    assert alignment_told({"alignment": told}).startswith("Alignment by weights has moved 128 of 2,320 hidden units of B, and brought it from an L2 distance of 8.23")
+    assert alignment_told(None) == alignment_told({"length": 1.0}) == ""
 
 
 def test_a_lone_path_says_how_to_get_another_beside_it(store: Store) -> None:

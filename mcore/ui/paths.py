@@ -9,7 +9,7 @@ import streamlit as st
 from mcore.along import AXES, extremes, mean_loss, positions
 from mcore.charts_ways import labels, ways_chart
 from mcore.errors import McoreError, QuestionError
-from mcore.names import finite, nats, plain, unit
+from mcore.names import nats, plain, unit
 from mcore.siblings import siblings
 from mcore.ui import engine, visitor
 from mcore.ui.drawing import draw
@@ -47,12 +47,10 @@ def alignment_told(path: Mapping | None) -> str:
     told = (path or {}).get("alignment")
     if not told:
         return ""
-    figures = ", ".join(f"{name.replace('_', ' ')} {plain(value, 3) if isinstance(value, float) else f'{value:,}'}" for name, value in told.items() if _number(value))
-    return f"Alignment of B to A: {figures}." if figures else ""
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and finite(value)
+    return (
+        f"Alignment by {told['method']} has moved {told['moved_units']:,} of {told['units']:,} hidden units of B, and brought it "
+        f"from an L2 distance of {plain(told['l2_before'], 2)} to one of {plain(told['l2_after'], 2)} from A."
+    )
 
 
 def _others(now: Standing) -> list[Mapping]:
