@@ -186,7 +186,8 @@ def _names(result: Mapping, panel: Panel, look: Theme) -> list[alt.Chart]:
     layers = []
     for name, t, colour, align in zip(ends(way(result)), (0.0, 1.0), (look.a, look.b), ("left", "right"), strict=True):
         if t in values:
-            layers += _text(panel, look, t, values[t], name, -15, colour, weight=700, align="center" if len(name) == 1 else align)
+            dy = -15 if len(name) == 1 else 22  # a long name beneath, clear of the barrier's number
+            layers += _text(panel, look, t, values[t], name, dy, colour, weight=700, align="center" if len(name) == 1 else align)
     if not {0.0, 1.0} <= set(values):
         return layers
     grid = np.linspace(0, 1, 101)
