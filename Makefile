@@ -7,7 +7,7 @@ PORT ?= 8501
 BIN = .venv/bin
 AXE = 4.14.1
 
-.PHONY: install run test bench latency load large lint clean
+.PHONY: install run test bench latency load large curve lint clean
 
 install: .venv/app
 
@@ -43,6 +43,9 @@ load: .venv/dev
 
 large: .venv/dev
 	$(BIN)/python -m benchmarks.large $(ARGS)
+
+curve: .venv/dev
+	$(BIN)/python -m benchmarks.curve $(ARGS)
 
 lint: .venv/dev
 	$(BIN)/python -m ruff check .

@@ -34,7 +34,7 @@ def barriers(
     if weights is not None:
         series, weights = series[:, weights > 0], weights[weights > 0]
     mean_loss, mean_right = np.split(series.mean(axis=1) if weights is None else series @ weights / weights.sum(), 2)
-    resampled = _resampled_means(series, weights, resamples, seed)
+    resampled = resampled_means(series, weights, resamples, seed)
     points = len(where)
     told = {}
     for name, rise, mean, means in (
@@ -77,7 +77,7 @@ def _ends(t: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tuple(values[..., np.flatnonzero(t == end)[:1]] for end in (0, 1))
 
 
-def _resampled_means(values: np.ndarray, weights: np.ndarray | None, resamples: int, seed: int) -> np.ndarray:
+def resampled_means(values: np.ndarray, weights: np.ndarray | None, resamples: int, seed: int) -> np.ndarray:
     """(Weighted) means over examples drawn with replacement: ``[series, examples]`` → ``[resamples, series]``."""
     examples = values.shape[1]
     random = np.random.default_rng(seed)

@@ -105,16 +105,17 @@ def cut(rows: Sequence[Mapping[str, list[int]]], pad: int | None, tokens: int = 
             width, size = lengths[group[0]], lengths[group[0]] * (len(group) + 1)
             spared = size - width >= FEWEST and real + lengths[row] < (1 - SPARE) * size
             if size > tokens or spared or (pad is None and lengths[row] != width):
-                batches.append(_batch(rows, group, pad))
+                batches.append(padded(rows, group, pad))
                 group, real = [], 0
         group.append(row)
         real += lengths[row]
     if group:
-        batches.append(_batch(rows, group, pad))
+        batches.append(padded(rows, group, pad))
     return Batches(tuple(batches), len(rows), sum(lengths))
 
 
-def _batch(rows: Sequence[Mapping[str, list[int]]], group: Sequence[int], pad: int | None) -> Batch:
+def padded(rows: Sequence[Mapping[str, list[int]]], group: Sequence[int], pad: int | None) -> Batch:
+    """The encoded rows at these places as one batch, in the order of ``group``."""
     inputs = {}
     for name in rows[group[0]]:
         fill = pad if name.endswith("input_ids") else 0

@@ -15,6 +15,7 @@ from functools import reduce
 from operator import mul
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mcore.errors import McoreError
@@ -251,6 +252,24 @@ def distance(a: WeightSet, b: WeightSet, names: Collection[str]) -> dict[str, Ap
                 sums += torch.stack([gap @ gap, x @ y, x @ x, y @ y])
         apart[name] = Apart(*sums.tolist(), count=a.stored[name].count)
     return apart
+
+
+def gram(sets: Sequence[WeightSet], names: Collection[str]) -> dict[str, np.ndarray]:
+    """Per tensor the inner products, float64 [sets, sets], of the first set's tensor and of the others' differences from it.
+
+    Differences, because sets that lie close together would lose their digits. One that a set lacks counts as no difference.
+    """
+    found = {}
+    for name in names:
+        streams = [one.pieces(name) if name in one.names else None for one in sets]
+        total = torch.zeros(len(sets), len(sets), dtype=torch.float64)
+        for piece in streams[0]:
+            first = piece.double()
+            rows = [first, *(next(stream).double() - first if stream else torch.zeros_like(first) for stream in streams[1:])]
+            stacked = torch.stack(rows)
+            total += stacked @ stacked.T
+        found[name] = total.numpy()
+    return found
 
 
 def _check(tensors: Mapping[str, torch.Tensor], terms: Mapping[str, Terms]) -> None:

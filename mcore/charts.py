@@ -21,10 +21,11 @@ from mcore.charts_theme import (
     ticks,
     to_png,
     to_svg,
-    way_axis,
     way_scale,
+    way_x,
 )
 from mcore.charts_training import training_chart
+from mcore.ways import ends, span, way
 from mcore.words import alternative
 
 __all__ = [
@@ -36,6 +37,7 @@ def knowledge_chart(result: Mapping, dark: bool = False, width: int | str = "con
     """How many rows are mastered at each t; beneath, for each stretch, newly learned up and newly forgotten down."""
     look, top, bottom = theme(dark), 140, 300
     told, there = result.get("knowledge") or {}, result.get("t", ())
+    x, (low, high) = way_x(look, result), span(there)
     mastered = [{"t": t, "y": count} for t, count in zip(there, told.get("mastered", ()), strict=False)]
     rows = len(result.get("rows", ())) or 100
     ends = [row["y"] for row in mastered if row["t"] in (0, 1)] or [row["y"] for row in mastered] or [0, rows]
@@ -48,14 +50,14 @@ def knowledge_chart(result: Mapping, dark: bool = False, width: int | str = "con
             bars.append({"t": start + gap, "t2": end - gap, "from": start, "to": end, "y": y, "y2": 0, "at": (start + end) / 2,
                          "kind": kind, "rows": abs(y)})  # fmt: skip
     changes = growing([-most, most], (), 0.12, -rows, rows)
-    base = _panel(look, mastered, "Rows mastered", ",.0f", (0, top), counts)
+    base = _panel(look, x, mastered, "Rows mastered", ",.0f", (0, top), counts)
     tips = [alt.Tooltip("t:Q", format=".2f"), alt.Tooltip("y:Q", title="mastered", format=",")]
     dots = base.mark_circle(opacity=1, stroke=look.ground, strokeWidth=1).encode(
         color=alt.Color("t:Q", scale=way_scale(look), legend=None), tooltip=tips,
         size=alt.condition("datum.t === 0 || datum.t === 1", alt.value(140), alt.value(45)),
     )  # fmt: skip
-    moved = _panel(look, bars, "Rows that change on the way", ",.0f", (top + 44, bottom), changes)
-    zero = _panel(look, [{"t": 0, "t2": 1, "y": 0}], "", "", (top + 44, bottom), changes)
+    moved = _panel(look, x, bars, "Rows that change on the way", ",.0f", (top + 44, bottom), changes)
+    zero = _panel(look, x, [{"t": low, "t2": high, "y": 0}], "", "", (top + 44, bottom), changes)
     names = [
         zero.transform_calculate(text=f"'{text}'").encode(text="text:N", x=alt.value(4), y=alt.value(y))
         .mark_text(align="left", baseline="middle", color=look.quiet, fontSize=11)
@@ -71,7 +73,7 @@ def knowledge_chart(result: Mapping, dark: bool = False, width: int | str = "con
         zero.mark_rule(stroke=look.line, strokeWidth=1).encode(x2="t2:Q"), *names,
     ]  # fmt: skip
     chart = alt.layer(alt.layer(base.mark_line(stroke=look.line, strokeWidth=1.4), dots), alt.layer(*below))
-    return finish(chart.resolve_scale(y="independent"), look, width, bottom, _knowledge_told(mastered, rows))
+    return finish(chart.resolve_scale(y="independent"), look, width, bottom, _knowledge_told(result, mastered, rows))
 
 
 def layers_chart(distance: Mapping | None, dark: bool = False, width: int | str = "container") -> alt.LayerChart:
@@ -99,20 +101,20 @@ def layers_chart(distance: Mapping | None, dark: bool = False, width: int | str 
 
 
 def _panel(
-    look: Theme, rows: list[dict], title: str, form: str, pixels: tuple[float, float], domain: tuple[float, float]
+    look: Theme, x: alt.X, rows: list[dict], title: str, form: str, pixels: tuple[float, float], domain: tuple[float, float]
 ) -> alt.Chart:
     axis = {"axis": panel_axis(title, pixels[0], form, ticks(domain, 4))} if title else {}
     return alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("t:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=way_axis(look)),
+        x=x,
         y=alt.Y("y:Q", scale=panel_scale(domain, *pixels), **axis),
     )
 
 
-def _knowledge_told(mastered: Sequence[Mapping], rows: int) -> str:
+def _knowledge_told(result: Mapping, mastered: Sequence[Mapping], rows: int) -> str:
     if not mastered:
         return "Rows mastered along the path from A to B: no point is computed yet."
-    least = min(mastered, key=lambda row: row["y"])
+    least, (first, last) = min(mastered, key=lambda row: row["y"]), ends(way(result))
     return (
-        f"Rows mastered along the path from A to B, of {rows:,}: {mastered[0]['y']:,} at t = {mastered[0]['t']:.2f}, "
+        f"Rows mastered along the path from {first} to {last}, of {rows:,}: {mastered[0]['y']:,} at t = {mastered[0]['t']:.2f}, "
         f"fewest {least['y']:,} at t = {least['t']:.2f}, {mastered[-1]['y']:,} at t = {mastered[-1]['t']:.2f}."
     )

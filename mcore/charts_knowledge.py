@@ -13,7 +13,7 @@ from itertools import pairwise
 import altair as alt
 import numpy as np
 
-from mcore.charts_theme import Theme, finish, panel_axis, panel_scale, theme, ticks, way_axis, way_scale
+from mcore.charts_theme import Theme, finish, panel_axis, panel_scale, theme, ticks, way_scale, way_x
 from mcore.grid import Grid
 from mcore.names import percent, same_t, t_text
 
@@ -68,7 +68,7 @@ def flow_chart(
     look, colours, height = theme(dark), palette(dark), 210
     total = sum(told[0][name] for name in FLOW)
     scale = panel_scale((0, total), 0, height)
-    way = alt.X("t:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=way_axis(look))
+    way = way_x(look, {"t": [row["t"] for row in told]}, asked or ())
     axis = panel_axis("Examples", 0, ",.0f", _rows_ticks(total))
     axis.minExtent = axis.maxExtent = LEFT - 14
     stacked = []
@@ -127,7 +127,7 @@ def example_chart(
         for n, k in enumerate(shown) for i, t in enumerate(ts)
     ]  # fmt: skip
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("t:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=way_axis(look)),
+        x=way_x(look, {"t": ts}),
         y=alt.Y("y:Q", scale=panel_scale((0, 1), 0, height), axis=panel_axis("Probability of each label", 0, "~%", [0, 0.5, 1])),
         tooltip=[alt.Tooltip("t:Q", format=".2f"), alt.Tooltip("label:N"), alt.Tooltip("y:Q", title="probability", format=".1%"),
                  alt.Tooltip("predicted:N", title="predicted here")],

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import altair as alt
 
 from mcore.charts_path import Panel, accuracy_domain, loss_domain
-from mcore.charts_theme import Theme, finish, panel_axis, panel_scale, theme, ticks, way_axis, way_scale
+from mcore.charts_theme import Theme, finish, panel_axis, panel_scale, theme, ticks, way_scale, way_x
 from mcore.names import finite, nats, percent, share, t_text, unit
 from mcore.words import SMALL, is_connected, joins_minima
 
@@ -27,7 +27,7 @@ def pair_chart(
     loss = Panel("loss", 0, HIGH, _union([loss_domain(one) for one in both]))
     accuracy = Panel("accuracy", HIGH + GAP, HIGH + GAP + LOW, _union([accuracy_domain(one) for one in both]))
     panels = [
-        alt.layer(_frame(panel, look, name, form), *_curves(both, panel, look))
+        alt.layer(_frame(panel, look, name, form, both), *_curves(both, panel, look))
         for panel, name, form in ((loss, f"Loss ({_either(both, unit)})", ".2~f"), (accuracy, _either(both, share).capitalize(), "~%"))
     ]
     chart = alt.layer(*panels).resolve_scale(y="independent")
@@ -76,10 +76,10 @@ def _union(domains: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return min(low for low, _ in domains), max(high for _, high in domains)
 
 
-def _frame(panel: Panel, look: Theme, name: str, form: str) -> alt.Chart:
+def _frame(panel: Panel, look: Theme, name: str, form: str, both: Sequence[Mapping]) -> alt.Chart:
     """The panel's fixed axes, without data."""
     return alt.Chart(alt.InlineData(values=[])).mark_point().encode(
-        x=alt.X("t:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=way_axis(look)),
+        x=way_x(look, both[0], both[1].get("t", ())),
         y=alt.Y("y:Q", scale=panel_scale(panel.domain, panel.top, panel.bottom),
                 axis=panel_axis(name, panel.top, form, ticks(panel.domain))),
     )  # fmt: skip

@@ -14,8 +14,9 @@ from itertools import pairwise
 import altair as alt
 import numpy as np
 
-from mcore.charts_theme import PAPER, Theme, finish, growing, panel_axis, panel_scale, theme, ticks, way_axis, way_scale
+from mcore.charts_theme import PAPER, Theme, finish, growing, panel_axis, panel_scale, theme, ticks, way_scale, way_x
 from mcore.names import finite, nats, reader, same_t, share, unit
+from mcore.ways import ends, span, way
 from mcore.words import alternative
 
 PIECE = 1 / 60  # of the path: the line is drawn in pieces this long, each in the colour of its t
@@ -79,9 +80,10 @@ def _path(
     asked = sorted(same_t(asked_t if asked_t is not None else ()))
     loss = Panel("loss", 0, high, loss_domain(result))
     accuracy = Panel("accuracy", high + gap, high + gap + low, accuracy_domain(result))
-    above = [_frame(loss, look, f"Loss ({unit(result)}){reader(result)}", ".2~f"), *_lines(result, asked, loss, look), *_barrier(result, loss, look)]
+    x = way_x(look, result, asked)
+    above = [_frame(loss, look, x, f"Loss ({unit(result)}){reader(result)}", ".2~f"), *_marked_ends(result, asked, loss, look), *_lines(result, asked, loss, look), *_barrier(result, loss, look)]
     above += [*_names(result, loss, look), *_points(result, loss, look)]
-    below = [_frame(accuracy, look, share(result).capitalize(), "~%"), *_lines(result, asked, accuracy, look)]
+    below = [_frame(accuracy, look, x, share(result).capitalize(), "~%"), *_marked_ends(result, asked, accuracy, look), *_lines(result, asked, accuracy, look)]
     below += _baseline(result, accuracy, look)
     below += [*_waiting(result, asked, accuracy, look), *_points(result, accuracy, look)]
     layered = alt.layer(alt.layer(*above), alt.layer(*below), resolve=alt.Resolve(scale={"y": "independent"}))
@@ -93,13 +95,21 @@ def _layer(rows: list[dict]) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=tuple(rows))).encode(x=alt.X("t:Q"), y=alt.Y("y:Q"))
 
 
-def _frame(panel: Panel, look: Theme, title: str, form: str) -> alt.Chart:
+def _frame(panel: Panel, look: Theme, x: alt.X, title: str, form: str) -> alt.Chart:
     """The panel's fixed axes, without data: they stand before the first point does."""
     return alt.Chart(alt.InlineData(values=[])).mark_point().encode(
-        x=alt.X("t:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=way_axis(look)),
+        x=x,
         y=alt.Y("y:Q", scale=panel_scale(panel.domain, panel.top, panel.bottom),
                 axis=panel_axis(title, panel.top, form, ticks(panel.domain))),
     )  # fmt: skip
+
+
+def _marked_ends(result: Mapping, asked: Sequence[float], panel: Panel, look: Theme) -> list[alt.Chart]:
+    """A thin upright line at each end where the path goes on beyond it."""
+    low, high = span([*result.get("t", ()), *asked])
+    rows = [{"t": t} for t, beyond in ((0.0, low < 0), (1.0, high > 1)) if beyond]
+    ruled = alt.Chart(alt.InlineData(values=rows)).mark_rule(stroke=look.line, strokeWidth=1, opacity=0.6)
+    return [ruled.encode(x=alt.X("t:Q"), y=alt.value(panel.top), y2=alt.value(panel.bottom))] if rows else []
 
 
 def _lines(result: Mapping, asked: Sequence[float], panel: Panel, look: Theme) -> list[alt.Chart]:
@@ -174,9 +184,10 @@ def _names(result: Mapping, panel: Panel, look: Theme) -> list[alt.Chart]:
     """The letters of the ends, and "chord" and "ensemble" where they are clear of every line."""
     values, mixed = _numbers(result, "loss"), _numbers(result, "ensemble_loss")
     layers = []
-    for letter, t, colour in (("A", 0.0, look.a), ("B", 1.0, look.b)):
+    for name, t, colour, align in zip(ends(way(result)), (0.0, 1.0), (look.a, look.b), ("left", "right"), strict=True):
         if t in values:
-            layers += _text(panel, look, t, values[t], letter, -15, colour, weight=700)
+            dy = -15 if len(name) == 1 else 22  # a long name beneath, clear of the barrier's number
+            layers += _text(panel, look, t, values[t], name, dy, colour, weight=700, align="center" if len(name) == 1 else align)
     if not {0.0, 1.0} <= set(values):
         return layers
     grid = np.linspace(0, 1, 101)
@@ -214,12 +225,12 @@ def clear_place(
 
 
 def _text(
-    panel: Panel, look: Theme, t: float, y: float, text: str, dy: int, colour: str, weight: int = 400
+    panel: Panel, look: Theme, t: float, y: float, text: str, dy: int, colour: str, weight: int = 400, align: str = "center"
 ) -> list[alt.Chart]:
     """A label over a halo of the ground's colour, so that lines pass behind it."""
     base = _layer([{"t": t, "y": y, "text": text}]).encode(text="text:N")
-    halo = base.mark_text(dy=dy, fontWeight=weight, stroke=look.ground, strokeWidth=3, strokeJoin="round", fill=look.ground)
-    return [halo, base.mark_text(dy=dy, fontWeight=weight, color=colour)]
+    halo = base.mark_text(dy=dy, align=align, fontWeight=weight, stroke=look.ground, strokeWidth=3, strokeJoin="round", fill=look.ground)
+    return [halo, base.mark_text(dy=dy, align=align, fontWeight=weight, color=colour)]
 
 
 def _baseline(result: Mapping, panel: Panel, look: Theme) -> list[alt.Chart]:
@@ -227,8 +238,9 @@ def _baseline(result: Mapping, panel: Panel, look: Theme) -> list[alt.Chart]:
     baseline = result.get("constant_baseline")
     if baseline is None or not panel.domain[0] <= baseline <= panel.domain[1]:
         return []
-    ruled = _layer([{"t": 0, "t2": 1, "y": baseline}])
-    name = _layer([{"t": 0.02, "y": baseline, "text": "always one label"}]).encode(text="text:N")
+    low, high = span(result.get("t", ()))
+    ruled = _layer([{"t": low, "t2": high, "y": baseline}])
+    name = _layer([{"t": low + 0.02, "y": baseline, "text": "always one label"}]).encode(text="text:N")
     return [
         ruled.mark_rule(stroke=look.line, strokeWidth=1, strokeDash=[1, 3], opacity=0.9).encode(x2="t2:Q"),
         name.mark_text(align="left", dy=-7, color=look.quiet, fontSize=look.size - 1.5),

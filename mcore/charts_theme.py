@@ -6,11 +6,13 @@ Blue to orange through plum rises evenly and is told apart with any colour visio
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import altair as alt
 import vl_convert
+
+from mcore.ways import ends, span, way
 
 alt.data_transformers.disable_max_rows()
 
@@ -94,15 +96,24 @@ def panel_scale(domain: tuple[float, float], top: float, bottom: float) -> alt.S
 
 def way_scale(look: Theme) -> alt.Scale:
     """From A's colour to B's along t."""
-    return alt.Scale(domain=[0, 0.5, 1], range=list(look.way), interpolate="rgb")
+    return alt.Scale(domain=[0, 0.5, 1], range=list(look.way), interpolate="rgb", clamp=True)
 
 
-def way_axis(look: Theme) -> alt.Axis:
-    """The axis from A to B, each end named in its colour."""
+def way_x(look: Theme, result: Mapping, asked: Iterable[float] = ()) -> alt.X:
+    """The horizontal axis of one task's entry of a result: from A to B, and beyond them where it has points."""
+    low, high = span([*result.get("t", ()), *asked])
+    return alt.X("t:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=way_axis(look, result, (low, high)))
+
+
+def way_axis(look: Theme, result: Mapping | None = None, shown: tuple[float, float] = (0.0, 1.0)) -> alt.Axis:
+    """The axis from A to B, each end named in its colour; what is neither of the two is named in the chart."""
     coloured = [{"test": "datum.value === 0", "value": look.a}, {"test": "datum.value === 1", "value": look.b}]
+    first, last = (f"{name} · t = " if len(name) == 1 else "t = " for name in ends(way(result or {})))
+    parts = 5 if shown == (0.0, 1.0) else 2  # few enough beyond the ends that the ends keep their names where there is little room
+    every = [i / parts for i in range(math.ceil(shown[0] * parts - 1e-9), math.floor(shown[1] * parts + 1e-9) + 1)]
     return alt.Axis(
-        title=None, values=[0, 0.2, 0.4, 0.6, 0.8, 1], grid=False, offset=8, labelFlush=True, labelBound=False,
-        labelExpr="datum.value === 0 ? 'A · t = 0' : datum.value === 1 ? 'B · t = 1' : format(datum.value, '.1f')",
+        title=None, values=every, grid=False, offset=8, labelFlush=True, labelBound=False,
+        labelExpr=f"datum.value === 0 ? '{first}0' : datum.value === 1 ? '{last}1' : format(datum.value, '.1f')",
         labelColor={"condition": coloured, "value": look.quiet},
         labelFontWeight={"condition": {"test": "datum.value % 1 === 0", "value": 600}, "value": "normal"},
     )  # fmt: skip

@@ -11,19 +11,26 @@ import json
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from mcore import events, words
+from mcore import best, events, words
 from mcore.errors import Cancelled, McoreError, QuestionError
 from mcore.hubrows import telling
 from mcore.link import link, unlink
+from mcore.measures import named
 from mcore.pin import pinned
 from mcore.question import MOST_BYTES, as_written, parse, parse_recipe
 from mcore.resolve import resolve, resolve_recipe
 from mcore.result import collect
 from mcore.store import Store
+from mcore.taking import DTYPES, Take, best_of
+from mcore.taking import check as check_take
+from mcore.taking import key as taken_key
 from mcore.threads import share_the_cores
+
+EXPORT = "save the model at one point of a path as a transformers folder, which loads with transformers alone"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,6 +75,16 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--store", metavar="DIR", help="where results are kept (default: the user's cache)")
             out = "RESULT.json" if name == "run" else "MODEL_DIR"
             sub.add_argument("--out", metavar=out, help="where the result goes" + (" (default: standard output)" if name == "run" else ""))
+    sub = commands.add_parser("export", help="save the model at one point of a path", description=EXPORT)
+    sub.add_argument("question", metavar="EXPERIMENT.json")
+    sub.add_argument("--t", required=True, metavar="T|best", help="where on the path; best: of the lowest loss on half of the evaluated rows")
+    sub.add_argument("--out", metavar="MODEL_DIR", help="where the model goes: a folder that is new or empty")
+    sub.add_argument("--dtype", choices=DTYPES, default="float32", help="of the saved weights (default: float32)")
+    sub.add_argument("--push", metavar="ORG/NAME", help="send it to the Hub too, as a new private repository, with HF_TOKEN or the login's token")
+    sub.add_argument("--pull-request", action="store_true", help="with --push: offer it to a repository that is there")
+    sub.add_argument("--public", action="store_true", help="with --push: the new repository is for everybody")
+    sub.add_argument("--store", metavar="DIR", help="where results are kept (default: the user's cache)")
+    sub.set_defaults(command=_export)
     sub = commands.add_parser("store", help="show or clear what is kept", description="show or clear what is kept")
     sub.add_argument("--store", metavar="DIR")
     sub.add_argument("--clear", action="store_true", help="delete everything that is kept")
@@ -100,6 +117,38 @@ def _finetune(options: argparse.Namespace) -> None:
     if out:
         shutil.copytree(folder, out, dirs_exist_ok=True)
     print(out or folder)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from mcore.export import check_free, export
+    from mcore.run import run
+
+    experiment = parse(_read(options.question, "experiment"))
+    if not (options.out or options.push):
+        raise QuestionError("--out", "it is missing, and so is --push", "say where the model goes")
+    if options.push is None and (options.pull_request or options.public):
+        raise QuestionError("--push", "it is missing", "name the repository, as ORG/NAME")
+    out, store, resolved = Path(options.out) if options.out else None, Store(options.store), resolve(experiment)
+    if out:
+        check_free(out)
+    take = Take(0.0 if options.t == "best" else _number(options.t), options.dtype, options.push, options.pull_request, not options.public)
+    check_take(resolved, take)
+    for notice in resolved.notices:
+        print(f"Note: {notice}", file=sys.stderr)
+    if options.t == "best":
+        _follow(run(experiment, store))
+        found = best_of(resolved, store)
+        print(best.told(found, named(resolved.tasks[0])), file=sys.stderr)
+        take = replace(take, t=found.t)
+    _follow(export(experiment, take, store, out=out))
+    print(out or store.folder(taken_key(resolved, take)))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise QuestionError("--t", f"{text[:40]!r} is no number", "give a number, or best") from None
 
 
 def _link(options: argparse.Namespace) -> None:
@@ -158,10 +207,14 @@ def _follow(stream) -> None:
                 )
             case events.Trained(side, _, steps):
                 told = f"{side.upper()} is trained" if steps else f"{side.upper()} is in the store"
+            case events.Fitting(step, steps, loss, t):
+                told = f"fitting the path: step {step} of {steps}, loss {loss:.3f}" + (f" at t = {t:.2f}" if t is not None else "")
             case events.PointReady(task, t, loss, accuracy, done, points):
                 told = f"[{done}/{points}] task {task} t = {t:.3f}: loss {loss:.4f}, {accuracy:.1%} right"
             case events.Working(what):
                 told = what
+            case events.Pushed(url):
+                told = f"it is at {url}"
             case _:
                 continue
         left = getattr(event, "seconds_left", None)

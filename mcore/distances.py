@@ -39,9 +39,9 @@ def summed(tensors: Mapping[str, Apart], output_layer: frozenset[str]) -> dict:
 
 def layer_of(name: str, output_layer: frozenset[str]) -> str:
     """A tensor's layer by its name: "embeddings", "layer 3", "head"."""
-    if name in output_layer or re.search(r"(^|\.)(classifier|score|pooler|head|pre_classifier|lm_head|embed_out|predictions|vocab_[a-z_]+)\.", name):
+    if name in output_layer or re.search(r"(^|\.)(classifier|score|pooler|head|classification_head|pre_classifier|lm_head|embed_out|predictions|vocab_[a-z_]+)\.", name):
         return "head"
-    if "embed" in name or re.search(r"\b(wte|wpe)\b", name):
+    if "embed" in name or re.search(r"\b(wte|wpe|shared)\b", name):
         return "embeddings"
     number = re.search(r"\.(\d+)\.", name)
     return f"layer {number.group(1)}" if number else "other"

@@ -36,8 +36,8 @@ class Cost:
         return self.training + self.evaluating
 
 
-def cost(resolved: Resolved, trained: dict[str, bool], points: dict[int, int], rate: float | None = None) -> Cost:
-    """Of what is missing. ``trained``: side -> its model is there; ``points``: task's number -> points to compute.
+def cost(resolved: Resolved, trained: dict[str, bool], points: dict[int, int], rate: float | None = None, fitted: bool = True) -> Cost:
+    """Of what is missing. ``trained``: side -> its model is there; ``points``: task's number -> points to compute; ``fitted``: the path is.
 
     ``rate``: operations a second, by default those of this machine.
     """
@@ -55,12 +55,17 @@ def cost(resolved: Resolved, trained: dict[str, bool], points: dict[int, int], r
             watched += LOOKS * len(recipe.validation.rows) * _tokens(recipe.validation)
         training += 2 * body * (TRAINING * SLOWER * seen + watched) / rate + TRAINING * BATCH_COST * asked.last_step
     body = max(_body(resolved.a.looked_at), _body(resolved.b.looked_at))
+    way = resolved.route
+    fits = way.fitting is not None and not fitted
+    if fits:
+        seen = way.spec.steps * way.spec.batch_size * _tokens(ResolvedTask(way.spec.task, way.fitting, way.max_length))
+        training += 2 * body * TRAINING * SLOWER * seen / rate + TRAINING * BATCH_COST * way.spec.steps
     evaluating = sum(
         count * (2 * (body + _vocabulary(resolved, task)) * _passages(task) * _tokens(task) / rate + BATCH_COST * (1 + _passages(task) * _tokens(task) / 768))
         for i, task in enumerate(resolved.tasks)
         if (count := points.get(i, 0))
     )
-    copies = TRAINING_COPIES if missing else 1 + RUN_COPIES
+    copies = max(TRAINING_COPIES if missing or fits else 1 + RUN_COPIES, fits * (TRAINING_COPIES + 3 * ((way.spec.bends or 1) - 1)))
     return Cost(training, evaluating, LIBRARIES + copies * size)
 
 

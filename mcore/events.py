@@ -52,6 +52,17 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Fitting:
+    """A path is being fitted; ``loss`` at this step's ``t`` (None: of a mix, which has none)."""
+
+    step: int
+    steps: int
+    loss: float
+    t: float | None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
 class Working:
     """What is happening, in a few words, where nothing else tells ("reading the weights of A")."""
 
@@ -73,6 +84,13 @@ class PointReady:
 
 
 @dataclass(frozen=True)
+class Pushed:
+    """A saved model is on the Hub, at this address."""
+
+    url: str
+
+
+@dataclass(frozen=True)
 class Done:
     """Everything that was asked for is in the store."""
 
@@ -86,8 +104,8 @@ class Failed:
     sentence: str
 
 
-Event = Resolved | Fetching | Training | Trained | Working | PointReady | Done | Failed
-KINDS = {kind.__name__: kind for kind in (Resolved, Fetching, Training, Trained, Working, PointReady, Done, Failed)}
+Event = Resolved | Fetching | Training | Trained | Fitting | Working | PointReady | Pushed | Done | Failed
+KINDS = {kind.__name__: kind for kind in (Resolved, Fetching, Training, Trained, Fitting, Working, PointReady, Pushed, Done, Failed)}
 
 
 def to_json(event: Event) -> dict:

@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from mcore.errors import Cancelled, McoreError
 from mcore.events import Event, Failed, from_json, to_json
 from mcore.line import in_turn
 from mcore.plan import Part
+from mcore.taking import Take
 
 JOBS_KEPT = 200
 TURNS_KEPT = 1000  # after so many turns a visitor counts as one who never had any
@@ -41,9 +42,12 @@ CREATE TABLE IF NOT EXISTS keyed (job TEXT, visitor TEXT, PRIMARY KEY (job, visi
 CREATE TRIGGER IF NOT EXISTS prune_keyed AFTER DELETE ON jobs BEGIN DELETE FROM keyed WHERE job = OLD.id; END;
 CREATE TABLE IF NOT EXISTS served (visitor TEXT PRIMARY KEY, turn INTEGER) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON jobs (visitor) WHERE state = 'running' AND visitor <> '';
+CREATE TABLE IF NOT EXISTS taken (job TEXT PRIMARY KEY, take TEXT) STRICT, WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS prune_taken AFTER DELETE ON jobs BEGIN DELETE FROM taken WHERE job = OLD.id; END;
 """  # joined: visitors who asked for a job that another one had asked for; served: who had which turn, the last one only
+# taken: what a job saves that evaluates nothing (``mcore.taking.Take`` as JSON); its ``part`` stands as 'all', which queues of before know
 # keyed: visitors who gave the worker a token of the Hub for a job; the token itself never stands in a file
-JOB = "SELECT number, id, fingerprint, experiment, part, state, created, started, finished, sentence, visitor FROM jobs "
+JOB = "SELECT number, id, fingerprint, experiment, part, state, created, started, finished, sentence, visitor, take FROM jobs LEFT JOIN taken ON job = id "
 ASKERS = """SELECT number, jobs.visitor FROM jobs WHERE state = ?1
     UNION SELECT number, joined.visitor FROM jobs JOIN joined ON joined.job = jobs.id WHERE state = ?1"""
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -53,7 +57,7 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 class Job:
     """One question in the queue; ``place`` is 1 for the next in line, None unless queued. Times: seconds since 1970.
 
-    ``visitor`` asked for it first, of those who still want it; "" is nobody in particular.
+    ``visitor`` asked for it first, of those who still want it; "" is nobody in particular. ``take``: of the part "export".
     """
 
     id: str
@@ -67,6 +71,7 @@ class Job:
     finished: float | None
     sentence: str
     visitor: str
+    take: Take | None = None
 
 
 class Jobs:
@@ -76,9 +81,12 @@ class Jobs:
         self._database = Database(Path(root) / "jobs.sqlite", SCHEMA)
 
     def submit(
-        self, experiment: dict, fingerprint: str, visitor: str = "", most: int | None = None, part: Part = "all", keyed: bool = False
-    ) -> str:
+        self, experiment: dict, fingerprint: str, visitor: str = "", most: int | None = None, part: Part = "all", keyed: bool = False,
+        take: Take | None = None,
+    ) -> str:  # fmt: skip
         """The id of a new job, or of the unfinished one that asks the same and that nobody has cancelled. ``keyed``: with a token.
+
+        ``take`` makes it an export, whatever ``part`` says.
 
         Raises ``McoreError`` if ``visitor`` has ``most`` jobs in the queue already.
         """
@@ -98,8 +106,10 @@ class Jobs:
             connection.execute(
                 "INSERT INTO jobs (id, fingerprint, experiment, part, state, created, sentence, visitor) "
                 "VALUES (?, ?, ?, ?, 'queued', ?, '', ?)",
-                (job, fingerprint, json.dumps(experiment), part, time.time(), visitor),
+                (job, fingerprint, json.dumps(experiment), part if take is None else "all", time.time(), visitor),
             )
+            if take is not None:
+                connection.execute("INSERT INTO taken VALUES (?, ?)", (job, json.dumps(asdict(take))))
             _key(connection, job, visitor, keyed)
             kept = "state IN ('queued', 'running') OR number IN (SELECT number FROM jobs ORDER BY number DESC LIMIT ?)"
             connection.execute(f"DELETE FROM jobs WHERE NOT ({kept})", (JOBS_KEPT,))
@@ -214,6 +224,8 @@ class Jobs:
 
 def _job(row: sqlite3.Row, places: dict[int, int]) -> Job:
     told = dict(row) | {"experiment": plain(row["experiment"])}
+    if told["take"]:
+        told |= {"part": "export", "take": Take(**plain(told["take"]))}
     return Job(place=places.get(told.pop("number")), **told)
 
 

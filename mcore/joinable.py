@@ -88,10 +88,10 @@ def joinability(a: Checkpoint, b: Checkpoint) -> Verdict:
     return Verdict(tuple(findings), tensors, tuple(notes))
 
 
-def check_joinable(a: Checkpoint, b: Checkpoint) -> None:
-    """Raise a ``QuestionError`` about B where its weights cannot be blended with A's."""
+def check_joinable(a: Checkpoint, b: Checkpoint, field: str = "b") -> None:
+    """Raise a ``QuestionError`` about B (or what ``field`` names) where its weights cannot be blended with A's."""
     for finding in joinability(a, b).wrong:
-        raise QuestionError("b", finding.wrong, finding.right)
+        raise QuestionError(field, finding.wrong, finding.right)
 
 
 def shape(sizes: tuple[int, ...]) -> str:

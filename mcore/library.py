@@ -18,16 +18,18 @@ from typing import Literal
 from mcore import plan, resultfile
 from mcore.distances import distance_key
 from mcore.errors import McoreError, QuestionError
+from mcore.lengths import length_key
 from mcore.names import differences, endpoint_name, task_name
 from mcore.notes import Notes
-from mcore.question import Experiment, Recipe, as_written, canonical, fingerprint, parse, parse_recipe
+from mcore.question import Experiment, PathSpec, Recipe, as_written, canonical, fingerprint, parse, parse_recipe
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.resultfile import ResultFile
 from mcore.store import Entry, Store
+from mcore.ways import endpoints, short, way
 
-Kind = Literal["experiment", "model", "import", "shipped"]
-KINDS: tuple[Kind, ...] = ("experiment", "model", "import")  # those that the store holds
+Kind = Literal["experiment", "model", "exported", "import", "shipped"]
+KINDS: tuple[Kind, ...] = ("experiment", "model", "exported", "import")  # those that the store holds
 SKETCHED = 33  # points of a row's small curve
 TRIED_AGAIN = 60.0  # seconds
 
@@ -78,6 +80,7 @@ def items(store: Store) -> list[Item]:
     questions = store.get_many([entry.key for entry in entries["experiment"]], touch=False)
     found = [_experiment(entry, questions.get(entry.key)) for entry in entries["experiment"]]
     found += [_model(entry) for entry in entries["model"]]
+    found += [_exported(entry) for entry in entries["exported"]]
     found += [_import(entry) for entry in entries["import"]]
     return sorted(found, key=lambda item: (-item.created, item.key))
 
@@ -110,8 +113,11 @@ def title(question: Experiment) -> str:
     """``austen@7000 tuned on speech, 150 steps · head seed 1 → 2``."""
     a, b = question.a, question.b
     if isinstance(a, Recipe) and isinstance(b, Recipe):
-        return f"{endpoint_name(a)} · {differences(a, b).partition(';')[0]}"
-    return f"{endpoint_name(a)} → {endpoint_name(b)} · on {task_name(question.tasks[0])}"
+        named = f"{endpoint_name(a)} · {differences(a, b).partition(';')[0]}"
+    else:
+        named = f"{endpoint_name(a)} → {endpoint_name(b)} · on {task_name(question.tasks[0])}"
+    way = "" if question.path == PathSpec() else f" · {short(question.path)}"
+    return named + way
 
 
 def facts(item: Item, store: Store) -> Facts:
@@ -165,11 +171,11 @@ def _trained(curve: Sequence[Mapping]) -> dict:
 def summary(told: Mapping) -> dict:
     """What a row shows of a result: its first task's barrier, the ends' accuracies, a sketch of the loss."""
     task = told["tasks"][0]
-    known = dict(zip(task["t"], task["accuracy"], strict=True))
+    known, at = dict(zip(task["t"], task["accuracy"], strict=True)), endpoints(way(task))
     pick = range(0, len(task["t"]), max(1, -(-len(task["t"]) // SKETCHED)))
     return {
         "barrier": (task.get("barrier") or {}).get("loss_chord"),
-        "accuracy": [known.get(0.0), known.get(1.0)],
+        "accuracy": [known.get(t) for t in (at.get("a"), at.get("b"))],
         "measure": task.get("measure"),
         "rows": len(task["rows"]),
         "points": sum(len(one["t"]) for one in told["tasks"]),
@@ -258,6 +264,16 @@ def _model(entry: Entry) -> Item:
     return Item(entry.key, "model", f"{endpoint_name(recipe)} · {seeds}", entry.bytes, entry.created, recipe=recipe)
 
 
+def _exported(entry: Entry) -> Item:
+    about = entry.about
+    try:
+        question = parse(about.get("question"))
+        taken = f"t = {float(about['t']):.12g}, {about['dtype']}"
+    except (QuestionError, KeyError, TypeError, ValueError):
+        return _broken(entry, "What it was made from cannot be read by this version of the app; the folder is whole.")
+    return Item(entry.key, "exported", f"{title(question)} · {taken}", entry.bytes, entry.created, question)
+
+
 def _import(entry: Entry) -> Item:
     about = entry.about
     try:
@@ -279,9 +295,9 @@ def _responses(resolved: Resolved, store: Store) -> Iterable[str]:
 
 
 def _beside(resolved: Resolved) -> tuple[str, ...]:
-    """Distance, timing, the orders of labels."""
+    """Distance, length, timing, the orders of labels."""
     orders = [plan.order_key(end, task) for i, task in enumerate(resolved.tasks) for end in plan.heads(resolved, i)]
-    return (distance_key(resolved), plan.timing_key(resolved.fingerprint), *orders)
+    return (distance_key(resolved), length_key(resolved), plan.timing_key(resolved.fingerprint), *orders)
 
 
 def _holds(one: Facts, there: set[str]) -> bool:

@@ -25,6 +25,8 @@ def check(question: Experiment, limits: Profile) -> None:
             check_recipe(end, limits, side)
     _most("tasks", len(question.tasks), "tasks", limits.tasks)
     _most("points", len(question.ts()), "points", limits.points)
+    _most("path.steps", question.path.steps or 0, "training steps", limits.steps)
+    _most("path.batch_size", question.path.batch_size or 0, "rows in a batch", limits.batch_size)
     for i, task in enumerate(question.tasks):
         _most(f"tasks.{i}.limit", task.limit or 0, "rows", limits.rows)
         _most(f"tasks.{i}.max_length", task.max_length or 0, "tokens", limits.max_length)
@@ -43,6 +45,8 @@ def check_size(resolved: Resolved, limits: Profile) -> None:
     """What can only be told when the names are resolved: rows and parameters. Raises ``QuestionError``."""
     for end in (resolved.a, resolved.b):
         check_model(end.looked_at, limits, f"{end.side}.base" if end.recipe else end.side)
+    if resolved.route.base is not None:
+        check_model(resolved.route.base, limits, "path.base")
     for i, task in enumerate(resolved.tasks):
         _most(f"tasks.{i}.limit", len(task.rows), "rows", limits.rows)
         _most(f"tasks.{i}.answers", task.rows.answered, "answers to all rows together", limits.answers)

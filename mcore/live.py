@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from safetensors import safe_open
@@ -28,12 +28,13 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from mcore.blend import Place, WeightSet, blend
+from mcore.blend import Coefficients, Place, WeightSet, blend
 from mcore.bounds import check_built
 from mcore.checkpoints import Checkpoint
 from mcore.errors import McoreError, QuestionError, first_line
 from mcore.labels import Order
-from mcore.question import fingerprint
+from mcore.paths import Path
+from mcore.question import PathSpec, fingerprint
 from mcore.reading import LANGUAGE, Kind
 from mcore.store import Store
 
@@ -47,10 +48,12 @@ OPENERS: dict[Kind, type] = {
 TOLD: dict[Kind, str] = {"classifier": "a sequence classifier", "causal": "a causal language model", "masked": "a masked language model",
                          "seq2seq": "a text-to-text model", "body": "a model"}  # fmt: skip
 
+STRAIGHT = Path(PathSpec())
+
 
 @dataclass(frozen=True)
 class Live:
-    """One model and the two sets of weights that its tensors are blended from.
+    """One model, the sets of weights that its tensors are blended from, and the path between them.
 
     ``tensors``: live name -> parameter or floating buffer, tied ones once. ``output_layer``: the names
     whose rows are the labels, none but in a classifier. ``only``: live name -> the side that alone has it (a pooler
@@ -63,31 +66,45 @@ class Live:
     output_layer: frozenset[str]
     weights: dict[str, WeightSet]
     only: dict[str, str]
+    path: Path = STRAIGHT
+    untouched: WeightSet | None = None  # what "b" was before its units were permuted
 
-    def place_body(self, coefficients: Sequence[float]) -> None:
-        """Write the blend of everything but the output layer; ``coefficients``: of A and of B.
+    def at_b(self) -> Live:
+        """For the end of the path: B as it was read, whose outputs a permutation would change in their last digits."""
+        return self if self.untouched is None else replace(self, weights=self.weights | {"b": self.untouched})
+
+    def place_body(self, coefficients: Coefficients) -> None:
+        """Write the blend of everything but the output layer; ``coefficients``: of A, of B and of what else the path has.
 
         What only one side has is that side's at every t.
         """
         body = {name: tensor for name, tensor in self.tensors.items() if name not in self.output_layer}
-        given = {None: coefficients, "a": (1.0, 0.0), "b": (0.0, 1.0)}
-        blend(
-            body,
-            [self.weights["a"], self.weights["b"]],
-            lambda name: given[self.only.get(name)],
-        )
+        blend(body, list(self.weights.values()), self._given(coefficients, lambda name: self.only.get(name)))
 
-    def place_head(self, coefficients: Sequence[float], head: str, rows_of_b: Sequence[int] | None = None) -> None:
-        """Write the output layer: blended, or that of one side; ``rows_of_b`` brings B's labels into A's order."""
+    def place_head(self, coefficients: Coefficients, head: str, rows_of_b: Sequence[int] | None = None) -> None:
+        """Write the output layer: blended, or that of one side; ``rows_of_b`` brings B's labels into A's order, which all others have."""
         b = self.weights["b"] if rows_of_b is None else self.weights["b"].with_rows(self.output_layer, rows_of_b)
-        given = {"both": coefficients, "a": (1.0, 0.0), "b": (0.0, 1.0)}[head]
+        given = self._given(coefficients, lambda name: None if head == "both" else head)
         layer = {name: self.tensors[name] for name in self.output_layer}
         source = self.weights["b"] if head == "b" else self.weights["a"]
         for name, tensor in layer.items():
             shape = source.read(name).shape
             if tensor.shape != shape:  # the tasks' label counts differ
                 tensor.data = tensor.data.new_empty(shape)
-        blend(layer, [self.weights["a"], b], given)
+        blend(layer, list((self.weights | {"b": b}).values()), given)
+
+    def _given(self, coefficients: Coefficients, side: Callable[[str], str | None]) -> Callable[[str], tuple[float, ...]]:
+        """The coefficients of all sets for each tensor: those that are asked for, or all of one ``side`` where it alone is meant."""
+        places = {name: i for i, name in enumerate(self.weights)}
+        alone = {one: tuple(float(i == place) for i in range(len(places))) for one, place in places.items()}
+
+        def given(name: str) -> tuple[float, ...]:
+            if one := side(name):
+                return alone[one]
+            numbers = coefficients(name) if callable(coefficients) else coefficients
+            return (*numbers, *[0.0] * (len(places) - len(numbers)))
+
+        return given
 
 
 def open_live(a: Checkpoint, b: Checkpoint, owner: str, store: Store, kind: Kind = "classifier") -> Live:

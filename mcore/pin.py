@@ -15,6 +15,11 @@ def pinned(question: Experiment, resolved: Experiment) -> Experiment:
         else:
             written[side] |= {"base": _pinned(written[side]["base"], end.base)}
             written[side]["task"] |= {"task": _pinned(written[side]["task"]["task"], end.task.task)}
+    way, found_way = written.get("path", {}), resolved.path
+    if way.get("base"):
+        way["base"] = _pinned(way["base"], found_way.base)
+    if way.get("task"):
+        way["task"]["task"] = _pinned(way["task"]["task"], found_way.task.task)
     for task, found in zip(written["tasks"], resolved.tasks, strict=True):
         task["task"] = _pinned(task["task"], found.task)
     return parse(written)

@@ -7,6 +7,7 @@ No torch: the page reads results through this.
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Literal
@@ -14,12 +15,11 @@ from typing import Literal
 from safetensors.numpy import load, save
 
 from mcore.labels import Order, by_names
-from mcore.paths import coefficients
 from mcore.question import canonical, fingerprint
 from mcore.resolve import EVALUATION_VERSION, Endpoint, Resolved, ResolvedTask
 from mcore.store import Store
 
-Part = Literal["all", "training"]  # of an answer: everything, or the endpoints alone
+Part = Literal["all", "training", "export"]  # of an answer: everything, the endpoints alone, or the model at one point, saved
 Orders = dict[str, Order]  # side -> order, for the sides that give the head
 
 
@@ -39,7 +39,9 @@ def wanted(resolved: Resolved) -> list[float]:
 def in_order(resolved: Resolved) -> list[Point]:
     """Ends first, then the middle, then ever finer, so that the curve has its shape early; all tasks at each t."""
     ts = wanted(resolved)
-    order, gaps = [0, len(ts) - 1], [(0, len(ts) - 1)]
+    ends = [0, len(ts) - 1]
+    order = list(dict.fromkeys([ts.index(0.0), ts.index(1.0), *ends]))
+    gaps = list(itertools.pairwise(sorted(order)))
     while gaps:
         low, high = gaps.pop(0)
         if high - low > 1:
@@ -52,9 +54,11 @@ def in_order(resolved: Resolved) -> list[Point]:
 def key(resolved: Resolved, point: Point, orders: Orders) -> str:
     """The key of the responses at a point."""
     task, head = resolved.tasks[point.task], resolved.heads[point.task]
-    given = zip((resolved.a, resolved.b), coefficients(resolved.experiment.path, point.t), strict=True)
-    weights = [[end.fingerprint, c] for end, c in given]
-    if resolved.a.fingerprint != resolved.b.fingerprint:
+    way, ends = resolved.route, (resolved.a, resolved.b)
+    weights = [[end.fingerprint, c] for end, c in zip(ends, (1.0 - point.t, point.t), strict=True)]
+    if way.fingerprint and not (way.whole and point.t in (0.0, 1.0)):  # at its ends every path is A or B
+        weights = [["path", way.fingerprint, point.t]]
+    elif resolved.a.fingerprint != resolved.b.fingerprint:
         weights = [[one, c] for one, c in weights if c]
     elif len({order.columns for order in orders.values()}) < 2:  # one model, read in one way, is the same at every t
         weights = [[resolved.a.fingerprint, 1.0]]

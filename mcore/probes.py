@@ -69,6 +69,12 @@ def agreement(logits: np.ndarray, other: np.ndarray) -> float:
     return float((np.argmax(logits, axis=1) == np.argmax(other, axis=1)).mean())
 
 
+def change(logits: np.ndarray, other: np.ndarray) -> float:
+    """How far two models' outputs lie apart: the mean over examples of the total variation, ½ Σ |p − q|, from 0 to 1."""
+    p, q = np.exp(log_probabilities(logits)), np.exp(log_probabilities(other))
+    return float(np.abs(p - q).sum(axis=1).mean() / 2)
+
+
 def ensemble(logits_a: np.ndarray, logits_b: np.ndarray, t: float) -> np.ndarray:
     """(1−t)·A + t·B of the two endpoints' *logits* ``[examples, classes]`` (Wortsman et al. 2022).
 

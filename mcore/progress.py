@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mcore import plan
-from mcore.events import PointReady, Training
+from mcore import curvefile, plan
+from mcore.events import Fitting, PointReady, Training
 from mcore.measures import measured
 from mcore.plan import Part, Point
 from mcore.resolve import Endpoint, Resolved
@@ -70,7 +70,7 @@ class Progress:
         )
 
     def of_the_whole(self, event: Training, end: Endpoint) -> Training:
-        """The event with the time that the whole run has left: the other training and the points come after.
+        """The event with the time that the whole run has left: the other training, the fit of the path and the points come after.
 
         What is not measured yet is estimated from the time of a step, of which an evaluation of its rows is a part.
         """
@@ -82,8 +82,21 @@ class Progress:
         other = self.resolved.b.recipe
         if end.side == "a" and other and self.store.folder(other.fingerprint) is None and not self.same_recipe:
             left += step * other.recipe.last_step
-        rows = sum(self.resolved.tasks[point.task].computed for point in (self.pending() if self.part == "all" else ()))
-        return replace(event, seconds_left=left + step / STEP_COST * rows / end.recipe.recipe.batch_size)
+        size, spec = end.recipe.recipe.batch_size, self.resolved.route.spec
+        if self.part == "all" and curvefile.missing(self.resolved, self.store):
+            left += step * spec.steps * spec.batch_size / size
+        return replace(event, seconds_left=left + step / STEP_COST * self._rows() / size)
+
+    def of_the_fit(self, event: Fitting) -> Fitting:
+        """The same for a fit, after which the points come."""
+        if not event.seconds_left or event.step == event.steps:
+            return event
+        step = event.seconds_left / (event.steps - event.step)
+        return replace(event, seconds_left=event.seconds_left + step / STEP_COST * self._rows() / self.resolved.route.spec.batch_size)
+
+    def _rows(self) -> int:
+        """That the points which are missing are computed on."""
+        return sum(self.resolved.tasks[point.task].computed for point in (self.pending() if self.part == "all" else ()))
 
     @property
     def same_recipe(self) -> bool:

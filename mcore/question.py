@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -125,11 +126,62 @@ Endpoint = Annotated[
 ]
 
 
-class PathSpec(Frozen):
-    """The way from A (t = 0) to B (t = 1)."""
+FITTED = ("bezier", "chain", "mix")  # kinds of path that are fitted on training rows
+PARTS = ("attention", "feed-forward", "embeddings", "norms", "head")
+BELONGS = {  # fields of a path -> the kinds that they mean something for
+    "bends": ("bezier", "chain"), "train": ("bezier", "chain"), "weight_decay": ("bezier", "chain"), "per": ("mix",), "move": ("partial",),
+    "rest": ("partial",), "base": ("task-vector",), "scale": ("task-vector",), "extend": ("linear", "slerp", "task-vector", "partial"),
+    **dict.fromkeys(("steps", "batch_size", "learning_rate", "seed", "task", "rows"), FITTED),
+}  # fmt: skip
 
-    kind: Literal["linear"] = "linear"
-    align: Literal["none"] = "none"
+
+def _part(name: str) -> str:
+    layers = re.fullmatch(r"layers:(\d{1,4})-(\d{1,4})", name)
+    if name not in PARTS and not (layers and int(layers[1]) <= int(layers[2])):
+        raise ValueError(f"should be one of {', '.join(PARTS)}, or layers:K-M")
+    return name
+
+
+class PathSpec(Frozen):
+    """The way from A (t = 0) to B (t = 1). What is left out has its default where its kind needs it.
+
+    ``bezier`` and ``chain`` have ``bends`` that are fitted, ``mix`` one coefficient ``per`` tensor, layer or block: fitted for ``steps``
+    on ``rows`` of the training split of ``task`` (the first task's where it is left out); ``train`` says which tensors may bend ("all",
+    "last:K" layers, "head", "no-embeddings"). ``partial`` lets only the parts in ``move`` go from A to B, the others ``rest`` at "a" or "b".
+    ``task-vector`` goes from ``base`` + (A − base) over ``base`` + ``scale`` · ((A − base) + (B − base)) to ``base`` + (B − base).
+    ``extend`` goes on for so much beyond either end. ``align`` permutes B's hidden units first, which changes nothing that B computes.
+    """
+
+    LATER = tuple(BELONGS)
+
+    kind: Literal["linear", "bezier", "chain", "mix", "partial", "slerp", "task-vector"] = "linear"
+    align: Literal["none", "weights", "activations"] = "none"
+    bends: int | None = Field(None, ge=1, le=4)
+    steps: int | None = Field(None, ge=1, le=1_000_000)
+    batch_size: int | None = Field(None, ge=1, le=4096)
+    learning_rate: float | None = Field(None, gt=0, le=10)
+    weight_decay: float | None = Field(None, ge=0, le=10)
+    seed: int | None = Field(None, ge=0, le=2**31 - 1)
+    task: Task | None = None
+    rows: Literal["all", "half-1", "half-2"] | Annotated[float, Field(gt=0, le=1)] | None = None
+    train: Annotated[str, Field(pattern=r"^(all|head|no-embeddings|last:[1-9]\d{0,2})$")] | None = None
+    per: Literal["tensor", "layer", "block"] | None = None
+    move: Annotated[list[Annotated[str, BeforeValidator(_part)]], Field(min_length=1, max_length=16)] | None = None
+    rest: Literal["a", "b"] | None = None
+    base: Address | None = None
+    scale: float | None = Field(None, ge=-2, le=2)
+    extend: float | None = Field(None, ge=0, le=0.5)
+
+    @model_validator(mode="after")
+    def _fields_of_its_kind(self) -> PathSpec:
+        for name, kinds in BELONGS.items():
+            if getattr(self, name) is not None and self.kind not in kinds:
+                raise ValueError(f"{name} belongs to a path of the kind {' or '.join(kinds)}")
+        if self.kind == "partial" and not self.move:
+            raise ValueError(f"a partial path needs move, a list of: {', '.join(PARTS)}, layers:K-M")
+        if self.kind == "task-vector" and not self.base:
+            raise ValueError("a task-vector path needs base, the address of what A and B were tuned from")
+        return self
 
 
 class LabelNames(Frozen):
@@ -148,7 +200,7 @@ class Experiment(Frozen):
     tasks: Annotated[list[Task], Field(min_length=1, max_length=8)]
     path: PathSpec = PathSpec()
     points: Annotated[int, Field(ge=2, le=MOST_POINTS)] | Annotated[
-        list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=MOST_POINTS)
+        list[Annotated[float, Field(ge=-0.5, le=1.5)]], Field(min_length=1, max_length=MOST_POINTS)
     ] = 26
     probes: list[Literal["loss", "accuracy", "knowledge", "macro_f1", "calibration", "agreement", "ensemble"]] = Field(
         default=["loss", "accuracy", "knowledge"]
@@ -161,23 +213,28 @@ class Experiment(Frozen):
     def _points_are_one_kind(cls, data: Any) -> Any:
         """Say what is wrong with ``points`` once, not once for each kind that they might have been."""
         points = data.get("points", 26) if isinstance(data, dict) else 26
+        path = data.get("path") if isinstance(data, dict) else None
+        beyond = path.get("extend") if isinstance(path, dict) else None
+        beyond = beyond if isinstance(beyond, int | float) and 0 <= beyond <= 0.5 else 0
         if isinstance(points, list):
             fits = 1 <= len(points) <= MOST_POINTS and all(
-                isinstance(t, int | float) and not isinstance(t, bool) and math.isfinite(t) and 0 <= t <= 1 for t in points
+                isinstance(t, int | float) and not isinstance(t, bool) and math.isfinite(t) and -beyond <= t <= 1 + beyond for t in points
             )
         else:
             fits = isinstance(points, int) and not isinstance(points, bool) and 2 <= points <= MOST_POINTS
         if not fits:
             raise QuestionError(
                 "points", f"{_short(points)} is not possible",
-                f"give a count from 2 to {MOST_POINTS} or a list of up to {MOST_POINTS} numbers from 0 to 1",
+                f"give a count from 2 to {MOST_POINTS} or a list of up to {MOST_POINTS} numbers from {-beyond:g} to {1 + beyond:g}",
             )  # fmt: skip
         return data
 
     def ts(self) -> list[float]:
-        """The t that are asked for, rising, without repeats."""
+        """The t that are asked for, rising, without repeats; a count is of those from end to end, and as many steps beyond as fit."""
         if isinstance(self.points, int):
-            return [i / (self.points - 1) for i in range(self.points)]
+            last = self.points - 1
+            beyond = math.floor((self.path.extend or 0) * last + 1e-9)
+            return [i / last for i in range(-beyond, last + beyond + 1)]
         return sorted(set(map(float, self.points)))
 
 

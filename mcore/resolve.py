@@ -7,15 +7,16 @@ about a copied folder is the same question. No torch here, so that a page can re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mcore import fitted, hub, reading, tasks
 from mcore.checkpoints import Checkpoint
 from mcore.errors import NoHead, QuestionError
 from mcore.joinable import check_joinable
-from mcore.labels import may_fit
-from mcore.question import Experiment, Recipe, Task, fingerprint
+from mcore.labels import by_names, may_fit
+from mcore.question import FITTED, Experiment, PathSpec, Recipe, Task, fingerprint
 from mcore.reading import Kind, Read
+from mcore.route import Route, route
 from mcore.sources import look
 from mcore.tasks import Rows
 
@@ -110,6 +111,7 @@ class Resolved:
     fingerprint: str
     notices: list[str]
     kind: Kind = "classifier"  # of the live model
+    route: Route = field(default_factory=lambda: Route(PathSpec()))
 
     def endpoint(self, side: str) -> Endpoint:
         return self.a if side == "a" else self.b
@@ -123,8 +125,16 @@ def resolve(experiment: Experiment) -> Resolved:
     asked = [reading.with_template(task, kind) for task in experiment.tasks]
     resolved_tasks = [_read(_task(task, f"tasks.{i}", "evaluate", a.looked_at), f"tasks.{i}", kind, a, b) for i, task in enumerate(asked)]
     heads = [_head(task, f"tasks.{i}", a, b) for i, task in enumerate(resolved_tasks)]
+    first = resolved_tasks[0]
+    if experiment.path.kind in FITTED:
+        _check_heads(resolved_tasks, heads)
+    way = route(
+        experiment.path, (a.looked_at, b.looked_at), (a.fingerprint, b.fingerprint), asked[0], first.rows, first.max_length, first.read,
+        _outputs(heads, a, b, first), frozenset(heads),
+    )  # fmt: skip
     written = experiment.model_dump(mode="json")
     written |= {"a": _written(a), "b": _written(b), "tasks": [t.task.model_dump(mode="json") for t in resolved_tasks]}
+    written |= {"path": way.spec.model_dump(mode="json")}
     return Resolved(
         experiment=Experiment.model_validate(written),
         a=a,
@@ -133,11 +143,12 @@ def resolve(experiment: Experiment) -> Resolved:
         heads=heads,
         fingerprint=fingerprint({
             "a": a.fingerprint, "b": b.fingerprint, "tasks": [t.identity for t in resolved_tasks],
-            "path": written["path"], "t": experiment.ts(), "probes": sorted(set(experiment.probes)),
+            "path": way.fingerprint or {"kind": "linear", "align": "none"}, "t": experiment.ts(), "probes": sorted(set(experiment.probes)),
             "precision": experiment.precision, "labels": written["labels"], "version": EVALUATION_VERSION,
         }),
         notices=_aged(experiment) + _notices(a, b, resolved_tasks),
         kind=kind,
+        route=way,
     )  # fmt: skip
 
 
@@ -243,6 +254,23 @@ def _head(task: ResolvedTask, field: str, a: Endpoint, b: Endpoint) -> str:
     return "both" if len(sides) == 2 else sides[0]
 
 
+def _check_heads(tasks: list[ResolvedTask], heads: list[str]) -> None:
+    """A fitted path has a head of its own only where the first task, on which it is fitted, is read with those of both ends."""
+    for i, (task, head) in enumerate(zip(tasks, heads, strict=True)):
+        if task.read == "head" and head == "both" and heads[0] != "both":
+            wrong = f"it is read with the heads of A and B, and the first task, on which the path is fitted, with that of {heads[0].upper()} alone"
+            raise QuestionError(f"tasks.{i}", wrong, "put it first, or ask of it along a path of its own")
+
+
+def _outputs(heads: list[str], a: Endpoint, b: Endpoint, first: ResolvedTask) -> dict:
+    """What says which output means which label of the first task: names, or its rows."""
+    if first.read != "head":
+        return {}
+    sides = [end for end in (a, b) if heads[0] in ("both", end.side)]
+    named = all(by_names(end.labels, first.rows.names) for end in sides)
+    return {"head": heads[0], "labels": [end.labels for end in sides], "rows": None if named else first.rows.digest}
+
+
 def _wanted_told(rows: Rows) -> str:
     return {"classes": f"the labels {', '.join(rows.names[:6])}", "scores": "scores, which has one output", "texts": "rows without labels"}[rows.kind]
 
@@ -260,6 +288,8 @@ def _aged(experiment: Experiment) -> list[str]:
     ends = [experiment.a, experiment.b]
     models = [end.base if isinstance(end, Recipe) else end for end in ends]
     data = [end.task.task for end in ends if isinstance(end, Recipe)] + [task.task for task in experiment.tasks]
+    models += [experiment.path.base] if experiment.path.base else []
+    data += [experiment.path.task.task] if experiment.path.task else []
     told = [hub.aged(address, "model") for address in models] + [hub.aged(address, "dataset") for address in data]
     return list(dict.fromkeys(filter(None, told)))
 

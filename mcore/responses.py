@@ -20,7 +20,6 @@ from mcore.fitted import fit
 from mcore.labels import by_data
 from mcore.live import Live, orders_joined
 from mcore.passages import Passages, passages
-from mcore.paths import coefficients
 from mcore.plan import Orders, Point
 from mcore.resolve import Resolved
 from mcore.scoring import likelihoods, token_losses
@@ -55,13 +54,21 @@ def prepared(live: Live, resolved: Resolved, task: int) -> Inputs:
     return Fitting(Features(live.model, "a"), fitting, evaluated)
 
 
+def place(live: Live, resolved: Resolved, point: Point, orders: Orders) -> None:
+    """Write the weights of a point into the live model, with the output layer that its task is read with."""
+    coefficients, head = live.path.at(point.t), resolved.heads[point.task]
+    if point.t == 1.0 and resolved.route.whole:
+        live = live.at_b()
+    live.place_body(coefficients)
+    if resolved.tasks[point.task].read == "head":
+        live.place_head(coefficients, head, rows_of_b(orders, head, live))
+
+
 def at(live: Live, resolved: Resolved, point: Point, orders: Orders, inputs: Inputs, stop: Stop) -> np.ndarray:
     """The responses at a point. Raises ``McoreError`` where they are no numbers."""
     task, head = resolved.tasks[point.task], resolved.heads[point.task]
-    place = coefficients(resolved.experiment.path, point.t)
-    live.place_body(place)
+    place(live, resolved, point, orders)
     if task.read == "head":
-        live.place_head(place, head, rows_of_b(orders, head, live))
         columns = orders["b" if head == "b" else "a"].columns
         found = logits(live.model, inputs, stop)[:, list(columns)]
         numbers = found
@@ -84,8 +91,9 @@ def find_orders(live: Live, resolved: Resolved, task: int, inputs: Inputs, store
     for end in plan.heads(resolved, task):
         if plan.order_by_names(resolved, end, resolved.tasks[task]) is None:
             ends = (1.0, 0.0) if end.side == "a" else (0.0, 1.0)
-            live.place_body(ends)
-            live.place_head(ends, end.side)
+            own = live if end.side == "a" else live.at_b()
+            own.place_body(ends)
+            own.place_head(ends, end.side)
             order = by_data(logits(live.model, inputs, stop), rows.labels, len(rows.names))
             plan.keep_order(end, resolved.tasks[task], order, store)
 

@@ -5,11 +5,12 @@ Everything here is a pure function of stored responses and of the question: no m
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
 
-from mcore import measures, plan, probes
+from mcore import curvefile, lengths, measures, plan, probes
 from mcore.barrier import barriers
 from mcore.cartography import Cartography
 from mcore.distances import distance_key
@@ -36,6 +37,7 @@ def collect(resolved: Resolved, store: Store) -> dict:
         "complete": all(len(task["t"]) == len(resolved.experiment.ts()) for task in told),
         "tasks": told,
         "distance": json.loads(kept_distance) if kept_distance else None,
+        "path": _path(resolved, kept_distance, store),
         "training": {end.side: curve for end in (resolved.a, resolved.b) if (curve := training(end, store))},
         "notices": resolved.notices,
         "timing": json.loads(store.get(plan.timing_key(resolved.fingerprint)) or "{}"),
@@ -49,6 +51,26 @@ def training(end: Endpoint, store: Store) -> dict | None:
         return None
     curve = json.loads((folder / "training.json").read_text())["curve"]
     return {"curve": curve, "accuracy": curve[-1]["validation_accuracy"], "loss": curve[-1]["validation_loss"]}
+
+
+def _path(resolved: Resolved, kept_distance: bytes | None, store: Store) -> dict | None:
+    """How long the path is and where each t that is asked for lies on it; None until it is measured."""
+    if resolved.route.fingerprint:
+        kept = store.get(lengths.length_key(resolved))
+        return json.loads(kept) | _alignment(resolved, store) | _mix(resolved, store) if kept else None
+    return lengths.of_line(json.loads(kept_distance), resolved.experiment.ts()) if kept_distance else None
+
+
+def _alignment(resolved: Resolved, store: Store) -> dict:
+    """What permuting B's units has changed, where it was asked for."""
+    folder = store.folder(resolved.route.aligned) if resolved.route.aligned else None
+    return {"alignment": json.loads((folder / "alignment.json").read_text())} if folder else {}
+
+
+def _mix(resolved: Resolved, store: Store) -> dict:
+    """The share of B in each group of a learned mix's tensors."""
+    told = curvefile.history(resolved, store) if resolved.route.spec.kind == "mix" else None
+    return {"mix": told["mix"]} if told else {}
 
 
 def _task(resolved: Resolved, number: int, store: Store) -> dict:
@@ -73,12 +95,28 @@ def _task(resolved: Resolved, number: int, store: Store) -> dict:
         "loss": [found[t].loss for t in asked],
         "accuracy": [found[t].accuracy for t in asked],
         "barrier": _barrier(found),
+        **_way(resolved),
+        **_flow(task, scores, asked),
     }
     return told | _probes(resolved, task, scores, asked) | _knowledge(resolved, number, asked, found, store)
 
 
+def _way(resolved: Resolved) -> dict:
+    """The path that is drawn, where it is not just the straight line."""
+    told = resolved.experiment.path.model_dump(mode="json")
+    return {} if told == {"kind": "linear", "align": "none"} else {"way": told}
+
+
+def _flow(task: ResolvedTask, scores: dict[float, np.ndarray], asked: list[float]) -> dict:
+    """How far the outputs have changed on the way to each t (``probes.change``), where they are probabilities of labels."""
+    if not measures.by_label(task) or not asked:
+        return {}
+    steps = [probes.change(scores[left], scores[right]) for left, right in itertools.pairwise(asked)]
+    return {"flow": np.concatenate([[0.0], np.cumsum(steps)]).tolist()}
+
+
 def _barrier(found: dict[float, Measured]) -> dict | None:
-    ts = sorted(found)
+    ts = sorted(t for t in found if 0 <= t <= 1)
     if len(ts) < 3 or ts[0] != 0.0 or ts[-1] != 1.0:
         return None
     return barriers(ts, np.stack([found[t].losses for t in ts]), np.stack([found[t].right for t in ts]), weights=found[0.0].weights)

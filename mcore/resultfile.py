@@ -16,7 +16,7 @@ from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, mo
 from mcore.errors import QuestionError
 from mcore.names import same_t
 from mcore.question import Experiment, canonical, fingerprint, parse
-from mcore.resultparts import Curves, Distance, Identities, Key, Part, TaskResult, Text, Timing
+from mcore.resultparts import Curves, Distance, Identities, Key, Length, Part, TaskResult, Text, Timing
 
 MOST_BYTES = 20 * 1024 * 1024
 MOST_VALUES = 2_000_000  # commas in the file: each value and each word costs memory before it is looked at
@@ -47,6 +47,7 @@ class ResultFile(Part):
     complete: bool
     tasks: Annotated[tuple[TaskResult, ...], Field(fail_fast=True, min_length=1, max_length=8)]
     distance: Distance | None = None
+    path: Length | None = None
     training: Curves = Curves()
     notices: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=100)] = ()
     timing: Timing = Timing()
@@ -59,6 +60,7 @@ class ResultFile(Part):
         for i, task in enumerate(self.tasks):
             strange = sorted(same_t(task.t) - asked)
             _require(not strange, f"tasks.{i}.t", f"the question does not ask for {strange[:1]}", "send the file as it was downloaded")
+        _require(self.path is None or len(self.path.arc) == len(asked), "path.arc", "there is not one place for each t", "send the file as it was downloaded")
         whole = all(len(task.t) == len(asked) for task in self.tasks)
         _require(whole or not self.complete, "complete", "points are missing", "it should be false")
         _require(len(self.identities.tasks) == len(self.tasks), "identities.tasks", "there is not one for each task", "give one for each")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from mcore.question import Task
+from mcore.question import PathSpec, Task
 
 MOST_ROWS, MOST_POINTS = 100_000, 10_001
 MOST_TEXT = 2_000  # characters of any one text
@@ -21,6 +21,8 @@ Key = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]
 Side = Literal["a", "b"]
 Loss = Annotated[float, Field(ge=-1e-6, le=MOST_LOSS)]  # a sum of rounded logarithms may lie just below zero
 Share = Annotated[float, Field(ge=0, le=1)]
+Place = Annotated[float, Field(ge=-0.5, le=1.5)]  # t, beyond the ends too
+Far = Annotated[float, Field(ge=-1e12, le=1e12)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Id = Annotated[int, Field(ge=-(2**63), le=2**63)] | Text
 
@@ -110,10 +112,12 @@ class TaskResult(Part):
     head: Literal["both", "a", "b", "fitted"] = "both"
     fitted_on: Annotated[int, Field(ge=0)] | None = None
     label_order: Orders = Orders()
-    t: Points[Share]
+    t: Points[Place]
     loss: Points[Loss]
     accuracy: Points[Share]
     barrier: Barriers | None = None
+    way: PathSpec | None = None
+    flow: Points[Far] | None = None
     macro_f1: Points[Share] | None = None
     confidence: Points[Share] | None = None
     calibration_error: Points[Share] | None = None
@@ -138,7 +142,7 @@ class TaskResult(Part):
         return t
 
     @field_validator(
-        "loss", "accuracy", "macro_f1", "confidence", "calibration_error", "agreement_a", "agreement_b", "ensemble_loss",
+        "loss", "accuracy", "flow", "macro_f1", "confidence", "calibration_error", "agreement_a", "agreement_b", "ensemble_loss",
         "ensemble_accuracy",
     )  # fmt: skip
     @classmethod
@@ -167,6 +171,28 @@ class Distance(Part):
     l2_per_sqrt_n: float | None
     parameters: Count
     layers: Annotated[tuple[Layer, ...], Field(fail_fast=True, max_length=5000)] = ()
+
+
+class Alignment(Part):
+    """What permuting B's units has changed: distances between the ends, groups of units and units."""
+
+    method: Literal["weights", "activations"]
+    l2_before: Far
+    l2_after: Far
+    matched: Count
+    fixed: Count
+    units: Count
+    moved_units: Count
+
+
+class Length(Part):
+    """Of the path in weight space; ``arc`` has a place for each t that is asked for, ``mix`` the share of B in a group of tensors."""
+
+    length: Far
+    chord: Far
+    arc: Points[Far]
+    alignment: Alignment | None = None
+    mix: Annotated[dict[Annotated[str, Field(max_length=200)], Share], Field(max_length=5000)] | None = None
 
 
 class Step(Part):

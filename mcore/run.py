@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from mcore import plan, responses
-from mcore.blend import distance
+from mcore import lengths, plan, responses
+from mcore.blend import WeightSet, distance, gram
 from mcore.checkpoints import Checkpoint, look_at
 from mcore.distances import base_key, distance_key, summed
 from mcore.errors import Cancelled, McoreError
@@ -21,6 +21,7 @@ from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
 from mcore.finetune import finetune
 from mcore.joinable import check_joinable
+from mcore.laying import lay
 from mcore.limits import check_size
 from mcore.live import Live, check_finite, open_live, weights_of
 from mcore.plan import Orders, Part, Point
@@ -53,25 +54,32 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
     # Asked again: reading what is there has dropped what was damaged.
     points = part == "all" and bool(progress.pending())
     if points or not _measured(resolved, store, part):
-        for end in (resolved.a, resolved.b):  # before anything is trained
-            yield from fetch(end.looked_at, end.side, stop)
-            if end.recipe is None:
-                check_finite(at_hand(end.source, end.side, store), end.side)
-        check_joinable(*(at_hand(end.looked_at, end.side, store) for end in (resolved.a, resolved.b)))
-        checkpoints = {}
-        for end in (resolved.a, resolved.b):
-            yield from _trained(end, progress, store, stop)
-            checkpoints[end.side] = _opened(end, store)
-        yield Working("reading the weights")
-        live = open_live(checkpoints["a"], checkpoints["b"], "b" if resolved.heads[0] == "b" else "a", store, resolved.kind)
+        live = yield from joined(progress, store, stop)
+        laid = live if part == "training" else (yield from lay(live, progress, store, stop))
         if points:
-            yield from _evaluated(live, progress, store, stop)
+            yield from _evaluated(laid, progress, store, stop)
         yield Working("measuring how far apart the weights are")
-        _measure(live, progress, store)
+        _measure(live, laid, progress, store)
         if part == "all":
             timing = {"seconds": round(time.monotonic() - began, 3), **progress.timing()}
             store.put(plan.timing_key(resolved.fingerprint), json.dumps(timing).encode(), "timing")
     yield Done(resolved.fingerprint)
+
+
+def joined(progress: Progress, store: Store, stop: Stop) -> Iterator[Event]:
+    """Fetch and train what is missing; returns the live model between the two ends, on a straight line as yet."""
+    resolved = progress.resolved
+    for end in (resolved.a, resolved.b):  # before anything is trained
+        yield from fetch(end.looked_at, end.side, stop)
+        if end.recipe is None:
+            check_finite(at_hand(end.source, end.side, store), end.side)
+    check_joinable(*(at_hand(end.looked_at, end.side, store) for end in (resolved.a, resolved.b)))
+    checkpoints = {}
+    for end in (resolved.a, resolved.b):
+        yield from _trained(end, progress, store, stop)
+        checkpoints[end.side] = _opened(end, store)
+    yield Working("reading the weights")
+    return open_live(checkpoints["a"], checkpoints["b"], "b" if resolved.heads[0] == "b" else "a", store, resolved.kind)
 
 
 def _trained(end: Endpoint, progress: Progress, store: Store, stop: Stop) -> Iterator[Event]:
@@ -134,16 +142,19 @@ def _computed(live: Live, progress: Progress, point: Point, inputs: Inputs, stor
 def _measured(resolved: Resolved, store: Store, part: Part) -> bool:
     """Whether the distances are there that a part of the answer needs (reading them drops what was damaged)."""
     if part == "all":
-        return store.get(distance_key(resolved)) is not None
+        wanted = [distance_key(resolved), *([lengths.length_key(resolved)] if resolved.route.fingerprint else [])]
+        return all(store.get(key) is not None for key in wanted)
     trained = [end for end in (resolved.a, resolved.b) if end.recipe]
     return all(store.get(base_key(end)) is not None and store.folder(end.fingerprint) for end in trained)
 
 
-def _measure(live: Live, progress: Progress, store: Store) -> None:
-    """Keep the distances that are missing: of A from B, and of each trained one from its base."""
+def _measure(live: Live, laid: Live, progress: Progress, store: Store) -> None:
+    """Keep the distances that are missing: of A from B, and of each trained one from its base; and the length of the path that was laid."""
     resolved, orders = progress.resolved, progress.orders(0)
     if orders is not None and not store.has([distance_key(resolved)]):
         store.put(distance_key(resolved), json.dumps(_distance(live, resolved, orders)).encode(), "distance")
+    if progress.part == "all" and resolved.route.fingerprint and orders is not None and not store.has([lengths.length_key(resolved)]):
+        store.put(lengths.length_key(resolved), json.dumps(_length(laid, resolved, orders)).encode(), "length")
     for end in (resolved.a, resolved.b):
         if end.recipe and not store.has([base_key(end)]):
             base, tuned = weights_of(at_hand(end.recipe.base, end.side, store), live.model, store, end.side), live.weights[end.side]
@@ -152,10 +163,22 @@ def _measure(live: Live, progress: Progress, store: Store) -> None:
 
 
 def _distance(live: Live, resolved: Resolved, orders: Orders) -> dict:
-    """Between what both ends have; their output layers too where every task is read with both, row by label."""
+    names, b = _shared(live, resolved, orders)
+    return summed(distance(live.weights["a"], b, sorted(names)), live.output_layer)
+
+
+def _length(live: Live, resolved: Resolved, orders: Orders) -> dict:
+    """Of the path as it is laid, over the same tensors as the distance."""
+    names, b = _shared(live, resolved, orders)
+    sets = list((live.weights | {"b": b}).values())
+    floating = sorted(name for name in names if live.tensors[name].dtype.is_floating_point)
+    return lengths.measured(gram(sets, floating), live.path.at, resolved.experiment.ts())
+
+
+def _shared(live: Live, resolved: Resolved, orders: Orders) -> tuple[set[str], WeightSet]:
+    """What both ends have, and B's weights: with their output layers where every task is read with both, row by label."""
     names, b = set(live.tensors) - set(live.only), live.weights["b"]
     if set(resolved.heads) != {"both"} or not orders:
-        names -= live.output_layer
-    elif rows := responses.rows_of_b(orders, "both", live):
-        b = b.with_rows(live.output_layer, rows)
-    return summed(distance(live.weights["a"], b, sorted(names)), live.output_layer)
+        return names - live.output_layer, b
+    rows = responses.rows_of_b(orders, "both", live)
+    return names, b.with_rows(live.output_layer, rows) if rows else b

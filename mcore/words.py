@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mcore.glossary import SMALL, glossary
 from mcore.knowledge import exchanged
 from mcore.names import (
     differences,
@@ -28,40 +29,16 @@ from mcore.names import (
     unit,
 )
 from mcore.question import Endpoint, Experiment, Recipe
+from mcore.ways import between, conclusion, endpoints, ends, subject, way
 
 __all__ = [
     "Meaning", "differences", "duration", "endpoint_name", "glossary", "is_connected", "meaning", "nats", "percent",
     "plain", "size", "t_text", "task_name",
 ]  # fmt: skip
 
-SMALL = 0.05  # nats: what rises no higher above the chord counts as connected
 SMALL_DROP = 0.02  # of accuracy below its chord: more deserves a warning even where the loss is low
 WEAK = 0.05  # of accuracy above the constant predictor: an end with less has learned next to nothing
 FEW = 5  # points between the ends: with fewer a narrow barrier can hide
-
-glossary: dict[str, str] = {
-    "barrier": f"The highest rise of the loss along the path above the chord; read by labels, up to {SMALL} nats is none.",
-    "chord": "The straight line between the losses of A and B: what the loss would be if it changed evenly.",
-    "path": "The way through weight space from A at t = 0 to B at t = 1; at each t it is one whole model.",
-    "mastered": "A row is mastered at t if the model at t predicts its label right.",
-    "forgotten": "Rows that were mastered at one point of the path and are no longer at the next.",
-    "learned": "Rows that were not mastered at one point of the path and are at the next.",
-    "endpoint": "One of the two models that the path joins: A at t = 0, B at t = 1.",
-    "interval": "A 95 % bootstrap interval: where the number falls when the rows are drawn anew, 95 times of 100.",
-    "ensemble": "Both models are run and their outputs mixed, (1−t) of A's and t of B's: twice the work of one model.",
-    "weight average": "One model whose weights are (1−t) times A's plus t times B's: the straight path at t.",
-    "confidence": "How probable a label is to the model: the predicted one at a point, the true one in cartography.",
-    "variability": "How much the probability of a row's true label varied during training (standard deviation).",
-    "correctness": "The fraction of looks during training at which a row was predicted right.",
-    "calibration error": "How far confidence and accuracy lie apart, averaged over 15 bins of confidence.",
-    "head": "The last layer, new in each fine-tuning, that turns what the model has read into a label.",
-    "fitted head": "A linear read-out of the last hidden states, fitted at each t on training rows: what the body holds ready for a task.",
-    "seed": "The number that fixes a random choice: how the head starts, or in which order the rows come.",
-    "nats": "The unit of loss: the natural logarithm of how unexpected the true label was; 0.69 is a coin toss.",
-    "pre-training step": "How long the base had been trained on plain text before it was fine-tuned.",
-    "macro F1": "The mean over labels of F1, precision and recall in one number: rare labels count like common ones.",
-    "agreement": "The fraction of rows for which two models predict the same label.",
-}
 
 
 @dataclass(frozen=True)
@@ -81,14 +58,15 @@ def meaning(
     asked = there | same_t(asked_t if asked_t is not None else experiment.ts() if experiment else ())
     missing = len(asked) - len(there)
     so_far = f"{len(there)} of {len(asked)} points so far: " if missing else ""
-    weak = [name for name, t in (("A", 0.0), ("B", 1.0)) if _is_weak(result, t)]
+    weak = [(name, t) for name, t in zip(ends(way(result)), (0.0, 1.0), strict=True) if _is_weak(result, t)]
     barrier = result.get("barrier")
     if not barrier:
         return Meaning(_capital(so_far + _beginning(result)), _rest(missing) if missing else _no_barrier_next(result))
     accuracy = _accuracy_sentence(result, barrier["accuracy_chord"])
     second, extra = (_weak_sentence(result, weak), (accuracy,)) if weak else (accuracy, ())
     summary = _capital(so_far + _verdict(barrier["loss_chord"], bool(missing), result)) + " " + second
-    more = (*_fitted_sentences(result), *extra, *_knowledge_sentences(result), *_ensemble_sentences(result))
+    inside = between(result)
+    more = (*_fitted_sentences(result), *extra, *_knowledge_sentences(inside), *_ensemble_sentences(inside))
     return Meaning(summary, _rest(missing, barrier if joins_minima(result) else None) if missing else _next(result, experiment, weak), more)
 
 
@@ -110,23 +88,18 @@ def joins_minima(result: Mapping) -> bool:
 def _verdict(chord: Mapping, partial: bool, result: Mapping) -> str:
     if not joins_minima(result):
         return _rise(chord, result)
-    unit = "nats"
+    spec, measure = way(result), "nats"
     interval = (chord["low"], chord["high"])
     value, low, high = (nats(chord[key], interval) for key in ("value", "low", "high"))
     connected, at = is_connected(chord), f"at t = {t_text(chord['t'])}"
     if connected:
-        rise = "never rises" if value.strip("0.") == "" else f"never rises more than {value} {unit}"
-        verdict = "no barrier yet." if partial else "these two minima are linearly connected on this task."
-        return f"the straight line {rise} above the chord (95 % interval {low} to {high}): {verdict}"
-    rise = f"the straight line rises {value} {unit}"
+        rise = "never rises" if value.strip("0.") == "" else f"never rises more than {value} {measure}"
+        return f"{subject(spec)} {rise} above the chord (95 % interval {low} to {high}): {conclusion(spec, True, partial)}"
+    rise = f"{subject(spec)} rises {value} {measure}"
     if connected is False:
-        verdict = "are already not" if partial else "are not"
-        return (
-            f"{rise} (95 % interval {low} to {high}) above the chord {at}: these two minima {verdict} "
-            "linearly connected on this task."
-        )
+        return f"{rise} (95 % interval {low} to {high}) above the chord {at}: {conclusion(spec, False, partial)}"
     return (
-        f"{rise} above the chord {at}, but the 95 % interval ({low} to {high}) spans the {SMALL} {unit} up to which "
+        f"{rise} above the chord {at}, but the 95 % interval ({low} to {high}) spans the {SMALL} {measure} up to which "
         "we call two minima connected: these rows do not decide it."
     )
 
@@ -141,8 +114,8 @@ def _rise(chord: Mapping, result: Mapping) -> str:
         in_unit = "in squared error" if measured == "squared error" else measured
         rise = f"rises {value} {in_unit} (95 % interval {low} to {high}) above the chord at t = {t_text(chord['t'])}"
     if result.get("head") != "fitted":
-        return f"the straight line {rise}."
-    rise = f"read with a head that is fitted anew at each t, the straight line {rise}"
+        return f"{subject(way(result))} {rise}."
+    rise = f"read with a head that is fitted anew at each t, {subject(way(result))} {rise}"
     told = {
         True: ": what the bodies hold for this task is there all along.",
         False: ": part of what the bodies hold for this task is lost between them.",
@@ -155,14 +128,14 @@ def _beginning(result: Mapping) -> str:
     bad = [t for t, loss in zip(result.get("t", ()), result.get("loss", ()), strict=False) if not finite(loss)]
     if bad:
         return f"the loss is not a finite number at t = {t_text(bad[0])}, so there is no barrier to tell."
-    ends = [
+    there = [
         f"{name} has a {_loss_told(result, end['loss'])} and {_right_told(result, end['accuracy'])}"
-        for name, t in (("A", 0.0), ("B", 1.0))
+        for name, t in zip(ends(way(result)), (0.0, 1.0), strict=True)
         if (end := _at(result, t))
     ]
-    if not ends:
+    if not there:
         return "a barrier needs both ends and a point between them." if result.get("t") else "nothing is computed yet."
-    return "; ".join(ends) + ("; the way between them is still open." if len(ends) == 2 else ".")
+    return "; ".join(there) + ("; the way between them is still open." if len(there) == 2 else ".")
 
 
 def _loss_told(result: Mapping, loss: float) -> str:
@@ -189,8 +162,8 @@ def _is_weak(result: Mapping, t: float) -> bool:
     return end is not None and baseline is not None and end["accuracy"] < baseline + WEAK
 
 
-def _weak_sentence(result: Mapping, weak: Sequence[str]) -> str:
-    told = " and ".join(f"{name} is right on {percent(_at(result, float(name == 'B'))['accuracy'])}" for name in weak)
+def _weak_sentence(result: Mapping, weak: Sequence[tuple[str, float]]) -> str:
+    told = " and ".join(f"{name} is right on {percent(_at(result, t)['accuracy'])}" for name, t in weak)
     return (
         f"But {told} of the rows, near the {percent(result['constant_baseline'])} of always giving the same label: "
         "a barrier between models that learned nothing says little."
@@ -219,11 +192,11 @@ def _knowledge_sentences(result: Mapping) -> tuple[str, ...]:
     told = result.get("knowledge")
     if not told or len(told["mastered"]) < 3 or not {0.0, 1.0} <= set(result["t"]):
         return ()
-    counts = exchanged(told)
+    counts, (first, last) = exchanged(told), ends(way(result))
     sentence = (
-        f"Of the {told['mastered'][0]:,} rows that A masters, {counts['only_a']:,} are lost for good on the way to B; "
-        f"{counts['regained']:,} that both master are lost midway and regained; B masters {counts['only_b']:,} "
-        "that A does not."
+        f"Of the {told['mastered'][0]:,} rows that {first} masters, {counts['only_a']:,} are lost for good on the way to {last}; "
+        f"{counts['regained']:,} that both master are lost midway and regained; {last} masters {counts['only_b']:,} "
+        f"that {first} does not."
     )
     return (sentence,)
 
@@ -235,11 +208,13 @@ def _ensemble_sentences(result: Mapping) -> tuple[str, ...]:
         return ()
     place = min(inside, key=lambda i: abs(result["t"][i] - 0.5))
     gain = result["loss"][place] - losses[place]
-    better = "the ensemble" if gain > 0 else "the weight average"
+    name = "weight average" if way(result).kind == "linear" else "model on the path"
+    better = "the ensemble" if gain > 0 else f"the {name}"
     verdict = "they do equally well" if abs(gain) <= 0.01 else f"{better} does better"
+    of = "A and B" if len(endpoints(way(result))) == 2 else "both ends"
     sentence = (
-        f"At t = {t_text(result['t'][place])} the weight average has a {_loss_told(result, result['loss'][place])}, the "
-        f"ensemble of A and B {nats(losses[place])}: {verdict}."
+        f"At t = {t_text(result['t'][place])} the {name} has a {_loss_told(result, result['loss'][place])}, the "
+        f"ensemble of {of} {nats(losses[place])}: {verdict}."
     )
     return (sentence,)
 
@@ -258,7 +233,7 @@ def _no_barrier_next(result: Mapping) -> str:
     return "Ask for more points: at least one between the ends."
 
 
-def _next(result: Mapping, experiment: Experiment | None, weak: Sequence[str]) -> str:
+def _next(result: Mapping, experiment: Experiment | None, weak: Sequence[tuple[str, float]]) -> str:
     a, b = (experiment.a, experiment.b) if experiment else (None, None)
     recipes = isinstance(a, Recipe) and isinstance(b, Recipe)
     if weak:
@@ -272,9 +247,11 @@ def _next(result: Mapping, experiment: Experiment | None, weak: Sequence[str]) -
         if inside < FEW:
             return f"Ask for more points: between {inside} of them a narrow barrier could hide."
         return "Read another pair on the same rows, and lay both results on one chart in the Library: which of them rises higher?"
+    if connected and inside < FEW:
+        return f"Ask for more points: between {inside} of them a narrow barrier could hide."
+    if way(result).kind != "linear":
+        return _next_way(way(result).kind, connected)
     if connected:
-        if inside < FEW:
-            return f"Ask for more points: between {inside} of them a narrow barrier could hide."
         if recipes and a.head_seed == b.head_seed:
             return "Give B another head seed: where the head starts is what parts two minima most often."
         if recipes:
@@ -288,20 +265,34 @@ def _next(result: Mapping, experiment: Experiment | None, weak: Sequence[str]) -
         return "Give both the same head seed: where the head starts is what parts two minima most often."
     if recipes and a.rows != b.rows:
         return "Train both on the same rows: the more they share, the better they connect."
+    if _is_fittable(result):
+        return "A curve with one bend may connect them: fit it."
     if recipes:
         return "Train both for fewer steps, to see when they part, or start from a later pre-training step."
     return "Try a pair of other seeds: some share a basin."
 
 
-def _weak_next(result: Mapping, weak: Sequence[str], a: Endpoint | None, b: Endpoint | None) -> str:
-    name, read = weak[0], result.get("task", {}).get("read")
+def _is_fittable(result: Mapping) -> bool:
+    """Whether a curve can be fitted on this task: through a head that was trained, which only classes have."""
+    return result.get("head") in ("both", "a", "b") and share(result) == "accuracy" and not (result.get("task") or {}).get("read")
+
+
+def _next_way(kind: str, connected: bool) -> str:
+    """Of a path that is not the straight one."""
+    if kind in ("bezier", "chain") and not connected:
+        return "Give the path one more bend, or fit it for more steps."
+    return "See the straight line beside it."
+
+
+def _weak_next(result: Mapping, weak: Sequence[tuple[str, float]], a: Endpoint | None, b: Endpoint | None) -> str:
+    (name, t), read = weak[0], result.get("task", {}).get("read")
     if read == "fitted":
         return f"Read another task: what a linear read-out finds in {'both' if len(weak) == 2 else name} for this one is next to nothing."
-    if _at(result, float(name == "B"))["accuracy"] < result["constant_baseline"] - WEAK:
+    if _at(result, t)["accuracy"] < result["constant_baseline"] - WEAK:
         if read == "answers":
             return f"Try another prompt or other answers: {name} is right less often than always giving one label."
         return f"Check which label each output of {name} means: it is right less often than always giving one label."
-    if isinstance({"A": a, "B": b}[name], Recipe):
+    if isinstance({"A": a, "B": b}.get(name), Recipe):
         return f"Train {'both' if len(weak) == 2 else name} for more steps first."
     if read == "answers":
         return "Try another prompt or other answers, or a task that both know."
@@ -319,15 +310,17 @@ def alternative(result: Mapping) -> str:
         for t, loss, right in sorted(zip(result.get("t", ()), result.get("loss", ()), result.get("accuracy", ()), strict=False))
         if finite(loss)
     ]
+    first, last = ends(way(result))
+    along = f"Loss and accuracy along the path from {first} (t = 0) to {last} (t = 1)"
     if not pairs:
-        return "Loss and accuracy along the path from A (t = 0) to B (t = 1): no point is computed yet."
+        return f"{along}: no point is computed yet."
     peak = max(pairs, key=lambda pair: pair[1])
-    marks = {0.0: "at A", 1.0: "at B"}
-    shown = sorted({pairs[0], peak, pairs[-1]})
+    marks = {0.0: f"at {first}", 1.0: f"at {last}"}
+    shown = sorted({pairs[0], peak, pairs[-1], *(pair for pair in pairs if pair[0] in marks)})
     told = "; ".join(
         f"{marks.get(t, f'at t = {t_text(t)}')} {_loss_told(result, loss).replace(' of ', ' ')}, {share(result)} {percent(right)}" for t, loss, right in shown
     )
     barrier = (result.get("barrier") or {}).get("loss_chord")
     counted = "1 point" if len(pairs) == 1 else f"{len(pairs)} points"
-    told = f"Loss and accuracy along the path from A (t = 0) to B (t = 1), {counted}, {len(result['rows']):,} rows{reader(result)}: {told}."
+    told = f"{along}, {counted}, {len(result['rows']):,} rows{reader(result)}: {told}."
     return f"{told} {_capital(_verdict(barrier, False, result))}" if barrier else told

@@ -118,6 +118,13 @@ class Worker:
         module, _, function = self._runner.partition(":")
         return getattr(importlib.import_module(module), function)
 
+    def _stream(self, job: Job, stop: threading.Event) -> Iterator[Event]:
+        if job.take is not None:
+            from mcore.export import export  # torch, which the engine brings in its time
+
+            return export(parse(job.experiment), job.take, self.store, stop.is_set)
+        return self._engine()(parse(job.experiment), self.store, stop.is_set, job.part)
+
     def _carry_out(self, job: Job) -> None:
         log.info("Job %s begins.", job.id)
         self._running = Running(job)
@@ -132,7 +139,7 @@ class Worker:
         token = self._tokens.token(job.visitor)
         try:
             with access.using(token):
-                for event in self._engine()(parse(job.experiment), self.store, stop.is_set, job.part):
+                for event in self._stream(job, stop):
                     if isinstance(event, Failed):  # ``finish`` emits it
                         return "failed", event.sentence
                     self.jobs.emit(job.id, event)

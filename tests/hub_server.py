@@ -1,6 +1,6 @@
 """A small Hub on this machine, for the real clients: repositories with commits, branches and ranged reads, and its faults.
 
-It answers what ``huggingface_hub`` asks for and nothing else, and keeps a list of every request.
+It answers what ``huggingface_hub`` asks for and nothing else (``hub_receiver``: what is sent to it), and keeps a list of every request.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from hub_receiver import Receiver
 
 LARGE = 10_000  # bytes from which on a file counts as LFS
 ON_DISK = 5_000_000  # bytes from which on a folder's file is not read but mapped
@@ -66,6 +68,9 @@ class Hub:
     def __init__(self) -> None:
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.tokens: set[str] = set()  # that it knows, besides those of its repositories
+        self.writers: set[str] = set()  # tokens that may write (``hub_receiver``)
+        self.inline = False  # whether large files, too, come in the commit itself
+        self.received: dict[str, bytes] = {}  # large files that were sent, by their SHA-256
         self.asked: list[Asked] = []
         self.faults: list[Fault] = []
         self._broken: dict[Fault, int] = {}
@@ -113,7 +118,7 @@ def hub() -> Iterator[Hub]:
         running.stop()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Receiver, BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # an answer's body does not wait for its head to be acknowledged
@@ -162,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         """The commit's name and files; None after an answer that says why not."""
         repository = self.hub.repositories.get((kind, name))
         token = (self.headers.get("authorization") or "").removeprefix("Bearer ") or None
-        if token and token not in self.hub.tokens | {one.token for one in self.hub.repositories.values()}:
+        if token and token not in self.hub.tokens | self.hub.writers | {one.token for one in self.hub.repositories.values()}:
             self._send(401, b'{"error": "who?"}', body, {"X-Error-Message": "Invalid credentials in Authorization header"})
             return None
         if repository and repository.token and token != repository.token and not (repository.gated and listing):

@@ -46,3 +46,10 @@ def test_one_recipe_at_both_ends_is_trained_once():
 def test_a_faster_machine_takes_less_time_and_training_takes_more_memory():
     assert cost(asked(), BOTH, {0: 13}, 2 * RATE).seconds < cost(asked(), BOTH, {0: 13}, RATE).seconds
     assert cost(asked(), NOTHING, {}, RATE).memory > cost(asked(), BOTH, {0: 13}, RATE).memory > 400_000_000
+
+
+def test_a_fit_costs_about_what_as_many_steps_of_training_do_and_nothing_once_it_is_there():
+    curve = asked(path={"kind": "bezier", "steps": 150, "batch_size": 32})
+    assert cost(curve, BOTH, {}, RATE).seconds == 0
+    fit, line = cost(curve, BOTH, {}, RATE, fitted=False), cost(asked(), {"a": True, "b": False}, {}, RATE)
+    assert 0.3 * line.training < fit.training < 1.5 * line.training and fit.memory > cost(curve, BOTH, {}, RATE).memory

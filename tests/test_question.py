@@ -80,7 +80,7 @@ def test_a_question_cannot_be_changed():
         ("tasks", []), ("tasks", {}), ("tasks", [LEAST["tasks"][0]] * 9), ("tasks.0", "builtin:speech"), ("tasks.0.task", NOTHING),
         ("tasks.0.limit", 0), ("tasks.0.limit", 10**9), ("tasks.0.limit", 1.5), ("tasks.0.sample_seed", -1), ("tasks.0.max_length", 1),
         ("tasks.0.text", ["a", "b", "c"]), ("tasks.0.text", []), ("tasks.0.colour", "red"),
-        ("path", "linear"), ("path.kind", "bezier"), ("path.align", "weights"), ("path.bends", 2),
+        ("path", "linear"), ("path.kind", "spiral"), ("path.align", "magic"), ("path.bends", 2),
         ("points", 10_000_000), ("points", 1), ("points", -3), ("points", 2.5), ("points", "26"), ("points", True), ("points", []),
         ("points", [0, 2]), ("points", [0, math.nan]), ("points", [0, "1"]), ("points", [0.5] * (MOST_POINTS + 1)), ("points", None), ("points", {}),
         ("probes", ["beauty"]), ("probes", "loss"), ("probes", None), ("precision", "float16"), ("labels", {"c": ["x"]}), ("labels", {"a": "x"}),
@@ -99,7 +99,7 @@ def test_a_wrong_field_is_named_in_one_sentence(field, value):
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [("a.steps", 0, "a.steps"), ("tasks.0.limit", 0, "tasks.0.limit"), ("b.task.task", "speech", "b.task.task"), ("a.rows", "half-3", "a.rows"),
-     ("tasks.0.text", ["a", "b", "c"], "tasks.0.text"), ("path.kind", "bezier", "path.kind"), ("a.seed", 1, "a.seed"), ("probes", ["beauty"], "probes.0"),
+     ("tasks.0.text", ["a", "b", "c"], "tasks.0.text"), ("path.kind", "spiral", "path.kind"), ("a.seed", 1, "a.seed"), ("probes", ["beauty"], "probes.0"),
      ("tasks.0.colour", "red", "tasks.0.colour"), ("points", [0, 2], "points")],
 )  # fmt: skip
 def test_the_field_is_named_as_its_author_wrote_it(field, value, named):

@@ -99,7 +99,7 @@ def test_another_content_has_another_key(result):
 @pytest.mark.parametrize(
     ("path", "value", "field"),
     [
-        (("tasks", 0, "t", 6), 1.2, "tasks.0.t.6"),
+        (("tasks", 0, "t", 6), 1.6, "tasks.0.t.6"),
         (("tasks", 0, "t"), [0, 0.5, 0.5], "tasks.0.t"),
         (("tasks", 0, "t", 3), 0.51, "tasks.0.t"),
         (("tasks", 1, "loss"), [0.1], "tasks.1.loss"),

@@ -206,7 +206,8 @@ def test_every_word_of_the_field_has_one_sentence():
     assert set(words.glossary) == {
         "barrier", "chord", "path", "mastered", "forgotten", "learned", "endpoint", "interval", "ensemble", "weight average",
         "confidence", "variability", "correctness", "calibration error", "head", "fitted head", "seed", "nats", "pre-training step",
-        "macro F1", "agreement",
+        "macro F1", "agreement", "bend", "Bézier curve", "polygonal chain", "learned mix", "partial path", "spherical", "task vector",
+        "alignment", "length", "arc length", "change of output",
     }  # fmt: skip
     assert all(sentence.endswith(".") and len(sentence) < 120 for sentence in words.glossary.values())
 

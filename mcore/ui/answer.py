@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from mcore import presets
+from mcore import curvefile, presets
 from mcore.estimate import cost
 from mcore.names import duration, endpoint_name, size, task_name
 from mcore.profile import profile
@@ -15,6 +15,7 @@ from mcore.question import Experiment, Recipe, parse
 from mcore.remote import to_fetch
 from mcore.ui import engine, html, imported
 from mcore.ui.engine import Standing
+from mcore.ui.fit import fit_stage
 from mcore.ui.guard import guarded
 from mcore.ui.html import mark, show, text
 from mcore.ui.label_order import label_order
@@ -66,6 +67,8 @@ def _live(now: Standing) -> None:
         _notices(now)
     if not now.stored and not all(now.trained.values()):
         training_stage(seen.curves, now.question)
+    elif seen.fit:
+        fit_stage(seen.fit, now)
     else:
         stage(engine.result(now)["tasks"][_task_chosen(now)], now.question, "live", live=True)
 
@@ -113,9 +116,12 @@ def _to_compute(now: Standing) -> str:
     missing = ts - now.stored // len(now.resolved.tasks)
     fetched = sum(map(to_fetch, {end.looked_at.address: end.looked_at for end in (now.resolved.a, now.resolved.b)}.values()))
     first = f"fetches {size(fetched)} from the Hub, " if fetched else ""
-    first += f"fine-tunes {trained}, then " if trained else "then " if fetched else ""
+    fits = curvefile.missing(now.resolved, engine.engine().store)
+    if steps := [*([f"fine-tunes {trained}"] if trained else []), *(["fits the path"] if fits else [])]:
+        first += f"{', '.join(steps)}, "
+    first += "then " if first else ""
     kept = f" {now.stored} of {now.points} points are in the store and are kept." if now.stored else ""
-    asked = cost(now.resolved, now.trained, dict.fromkeys(range(len(now.resolved.tasks)), missing))
+    asked = cost(now.resolved, now.trained, dict.fromkeys(range(len(now.resolved.tasks)), missing), fitted=not fits)
     took = duration(asked.seconds)
     about = f"{took if took.startswith('under') else f'about {took}'} here, up to {size(asked.memory)} of memory"
     return f"Run {first}evaluates {missing} points on {rows:,} rows: {about}.{kept}"

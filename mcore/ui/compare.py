@@ -17,6 +17,8 @@ from mcore.ui.share import share
 from mcore.ui.stage import stage
 from mcore.ui.starting import starting
 from mcore.ui.strip import strip
+from mcore.ui.take import take
+from mcore.ways import endpoints
 
 RUN = "mc.run"
 SAID = (
@@ -52,6 +54,7 @@ def compare() -> None:
                 "This is what the answer will look like: the first question's, which ships with the app."
             ),
         )
+        take(now)
     elif question and (told := imported.answer(question)):  # its names mean nothing here, its numbers do
         imported.shown_mark()
         stage(told["tasks"][0], question, change=False)
@@ -86,4 +89,4 @@ def _reached(now: Standing | None) -> dict[str, str]:
         return {}
     task = engine.result(now)["tasks"][0]
     known = dict(zip(task["t"], task["accuracy"], strict=True))
-    return {side: right(task, known[t]) for side, t in (("a", 0.0), ("b", 1.0)) if t in known}
+    return {side: right(task, known[t]) for side, t in endpoints(now.resolved.route.spec).items() if t in known}

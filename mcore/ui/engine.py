@@ -20,6 +20,7 @@ from mcore.question import Experiment, Recipe, as_written, canonical, parse
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.store import Store
+from mcore.taking import Take
 from mcore.threads import give_way
 from mcore.ui import html, visitor
 
@@ -109,18 +110,25 @@ def result(now: Standing) -> dict:
     return _collected(*asked, now.stored, now.measured, str(sorted(now.trained.items())), done)
 
 
+@visitor.asking()
+def resolved(question: Experiment) -> Resolved:
+    """The question with its names resolved, remembered like those that are asked. Raises ``QuestionError``."""
+    check(question, profile())
+    return _resolved(canonical(question), _stamp(question), access.private_part())
+
+
 def submit(now: Standing) -> None:
     """Put the question in the queue; if it is there, that one is it. ``limits`` shows why it was not taken."""
     enqueue(now, now.resolved.fingerprint, "all")
 
 
-def enqueue(now: Standing, fingerprint: str, part: plan.Part) -> None:
-    """Put a part of the answer in the queue as a job of this name."""
+def enqueue(now: Standing, fingerprint: str, part: plan.Part, take: Take | None = None) -> None:
+    """Put a part of the answer in the queue as a job of this name; ``take``: what an export saves."""
     try:
         check(now.question, profile())
         name, token = visitor.name(), visitor.token()
         with engine().keeper.lent(name, token):  # the worker has it before the job
-            engine().jobs.submit(as_written(now.question), fingerprint, name, profile().queued, part, keyed=token is not None)
+            engine().jobs.submit(as_written(now.question), fingerprint, name, profile().queued, part, token is not None, take)
     except McoreError as error:
         st.session_state[REFUSED] = str(error)
 

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mcore.link import link
 from mcore.question import Experiment, as_written
+from mcore.taking import Take
 
 COMMAND = "python -m mcore run question.json --out result.json"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
@@ -58,6 +59,11 @@ for event in run(question, store):
     print(event)
 result = collect(resolve(question), store)
 """
+
+
+def export_command(take: Take) -> str:
+    """What saves the same model without a page."""
+    return f"python -m mcore export question.json --t {take.t:.12g} --dtype {take.dtype} --out MODEL_DIR"
 
 
 def identities(result: Mapping) -> list[list[str]]:

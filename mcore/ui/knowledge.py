@@ -29,6 +29,7 @@ from mcore.ui.guard import guarded
 from mcore.ui.html import figures, mark, rich, show, text
 from mcore.ui.progress import progress
 from mcore.ui.theme import dark
+from mcore.ways import endpoints, ends
 
 COMPARE = "pages/1_Compare.py"
 SAID = (
@@ -70,6 +71,9 @@ def knowledge() -> None:
     if not link_wrong:
         address.write(question)
     _asked(now)
+    if len(endpoints(now.resolved.route.spec)) < 2:
+        first, last = ends(now.resolved.route.spec)
+        show(text(f"This path leads only part of the way: A stands here for {first} (t = 0), B for {last} (t = 1).", "note"))
     st.fragment(_status, run_every=pause() if now.active else None)(question, now.stored, now.active)
     chosen = task_choice(question)
     if not measures.by_label(now.resolved.tasks[chosen]):

@@ -29,7 +29,7 @@ from mcore.ui.theme import dark
 
 PAGE = 20  # rows
 READING = 0.4  # seconds that one drawing of the page may spend on rows that nobody has looked at before
-SHOWN = {"All": None, "Results": ("experiment", "shipped"), "Models": ("model",), "Imported": ("import",)}
+SHOWN = {"All": None, "Results": ("experiment", "shipped"), "Models": ("model", "exported"), "Imported": ("import",)}
 WORDS = 200  # characters
 
 
@@ -81,7 +81,7 @@ def _top(every: Sequence[Item]) -> None:
 
 
 def _counted(every: Sequence[Item]) -> str:
-    names = {"experiment": "result", "model": "trained model", "import": "imported file"}
+    names = {"experiment": "result", "model": "trained model", "exported": "saved model", "import": "imported file"}
     counts = [(sum(item.kind == kind for item in every), name) for kind, name in names.items()]
     told = [f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts if count]
     return f"{', '.join(told)}:" if told else "Nothing is kept yet:"

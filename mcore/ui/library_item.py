@@ -17,6 +17,7 @@ from mcore.ui.drawing import draw
 from mcore.ui.engine import engine
 from mcore.ui.html import figures, mark, show, text
 from mcore.ui.stage import stage
+from mcore.ui.take import saved
 from mcore.ui.theme import dark
 
 COMPARE, FINETUNE, KNOWLEDGE = "pages/1_Compare.py", "pages/2_Fine-tune.py", "pages/3_Knowledge.py"
@@ -30,6 +31,8 @@ def details(item: Item, facts: Facts, written: Note, tags: list[str], every: lis
             show(text(wrong, "error"))
         elif item.kind == "model":
             _model(item)
+        elif item.kind == "exported":
+            _exported(item)
         else:
             _result(item)
         if item.kind != "shipped":
@@ -86,6 +89,16 @@ def _model(item: Item) -> None:
         query = address.query(as_end_a(item.recipe))
         st.page_link(COMPARE, label="Compare as A", query_params=query, icon=":material/timeline:")
         st.page_link(FINETUNE, label="Open in Fine-tune", query_params=query, icon=":material/tune:")
+
+
+def _exported(item: Item) -> None:
+    folder = engine().store.folder(item.key)
+    if folder is None:
+        show(text("The folder is not there any more. Take the model again in Compare.", "note"))
+    else:
+        show(mark("saved model"))
+        saved(folder, item.title)
+    _ways(item.question)
 
 
 def as_end_a(recipe: Recipe) -> Experiment:
@@ -145,6 +158,7 @@ def _ask(key: str | None) -> None:
 CONSEQUENCE = {
     "experiment": "Its computed points are deleted, but for those that another result uses. Trained models stay.",
     "model": "The trained weights are deleted. Results that were computed with them stay; further points train it anew.",
+    "exported": "The saved folder is deleted. What was computed of its path stays, and the model can be saved again.",
     "import": "The imported file's result is deleted. The file that you chose stays where it is.",
 }
 

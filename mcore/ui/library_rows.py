@@ -16,7 +16,7 @@ from mcore.ui.theme import COLOURS
 WIDE, HIGH, EDGE = 120, 38, 4  # of the small curve, pixels
 RISE = 0.3  # nats: a curve that changes less than this fills only its share of the height
 SHARES = {"tokens predicted right": "of tokens"}
-KINDS = {"experiment": "result", "model": "trained model", "import": "imported file", "shipped": "shipped result"}
+KINDS = {"experiment": "result", "model": "trained model", "exported": "saved model", "import": "imported file", "shipped": "shipped result"}
 
 STYLE = """
 [class*="st-key-row-"] { border-bottom: 1px solid var(--mc-line); padding: .5rem 0 .6rem; }

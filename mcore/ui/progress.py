@@ -22,6 +22,7 @@ class Progress:
     points: int
     seconds_left: float | None
     curves: dict[str, list[dict]] = field(default_factory=dict)
+    fit: list[tuple] | None = None  # while the path is fitted: step, t and loss of each step that was told of
 
     def told(self) -> str:
         """One line for the bar."""
@@ -33,7 +34,8 @@ class Progress:
 
 def progress(resolved: Resolved, stream: Iterable[events.Event], points: int, stored: int) -> Progress:
     """From the events of a job so far. ``stored`` counts the points that the store has now."""
-    now, left, steps, curves = "Starting", None, {}, {}
+    now, left, steps, curves, fit = "Starting", None, {}, {}, []
+    event = None
     for event in stream:
         left = getattr(event, "seconds_left", None)
         match event:
@@ -49,12 +51,16 @@ def progress(resolved: Resolved, stream: Iterable[events.Event], points: int, st
                 for name in "ab" if event.endpoint == "both" else event.endpoint:
                     steps[name] = None  # all of them
                 now = f"{'A and B are' if event.endpoint == 'both' else event.endpoint.upper() + ' is'} trained"
+            case events.Fitting():
+                now = f"Fitting the path, step {event.step:,} of {event.steps:,}, loss {nats(event.loss)}"
+                steps["path"] = event.step
+                fit.append((event.step, event.t, event.loss))
             case events.Working():
                 now = event.what[:1].upper() + event.what[1:]
             case events.PointReady():
                 now = f"Evaluating, last at t = {event.t:.2f}: loss {nats(event.loss)}"
     work, done = _work(resolved, steps, points, stored)
-    return Progress(min(1.0, done / work) if work else 1.0, now, stored, points, left, curves)
+    return Progress(min(1.0, done / work) if work else 1.0, now, stored, points, left, curves, fit if isinstance(event, events.Fitting) else None)
 
 
 def _row(event: events.Training) -> dict:
@@ -77,4 +83,10 @@ def _work(resolved: Resolved, steps: dict[str, int | None], points: int, stored:
             work += cost * recipe.last_step
             made = steps.get(end.side, 0)
             done += cost * (recipe.last_step if made is None or stored else made)
+    spec = resolved.route.spec
+    if resolved.route.fitting is not None:
+        cost = STEP_COST * spec.batch_size
+        work += cost * spec.steps
+        between = stored > 2 * len(resolved.tasks)  # points that are not the ends: it is fitted
+        done += cost * (spec.steps if between else steps.get("path", 0))
     return work, done

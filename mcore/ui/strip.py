@@ -13,9 +13,9 @@ from mcore.ui.endpoints import field_of
 from mcore.ui.engine import Standing
 from mcore.ui.html import show, text
 from mcore.ui.limits import at_home, running_button
+from mcore.ui.path_form import path_form
 from mcore.ui.task_form import data_form, reading_form, reading_told
 
-PATHS = {"linear": "Straight"}
 PROBE_NAMES = {
     "loss": "loss",
     "accuracy": "accuracy",
@@ -32,17 +32,8 @@ def strip(
 ) -> None:
     """``run`` and ``cancel`` are called when their button is pressed, before the page runs again."""
     with st.container(key="strip"):
-        path, task, points, more, go = st.columns([2.2, 4, 2.2, 1.4, 2.2], gap="small", vertical_alignment="bottom")
-        with path:
-            draft.set_value("in.path.kind", draft.get(("path", "kind"), "linear"))
-            st.segmented_control(
-                "Path",
-                list(PATHS),
-                format_func=PATHS.get,
-                required=True,
-                width="stretch",
-                **draft.bound("in.path.kind", ("path", "kind"), draft.get(("path", "kind"), "linear")),
-            )
+        path_form()
+        task, points, more, go = st.columns([5, 2.6, 1.6, 2.2], gap="small", vertical_alignment="bottom")
         with task:
             told = f"What both ends are evaluated on: a task that ships with the app, a data set on the Hub{at_home(', or a csv, jsonl or parquet file')}. More has a search."
             inputs.task_field("Task", ("tasks", 0, "task"), told)

@@ -79,6 +79,26 @@ def _more_rows(written: dict, question: Experiment, sentence: str) -> str:
     return f"Evaluate up to {4 * limit:,} rows"
 
 
+def _curve(written: dict, question: Experiment, sentence: str) -> str:
+    """As many steps as the fine-tuning took, where there was one here."""
+    like = {"steps": question.a.last_step, "batch_size": question.a.batch_size, "learning_rate": question.a.learning_rate} if isinstance(question.a, Recipe) else {}
+    written["path"] = {"kind": "bezier", "bends": 1, **like}
+    return "Fit a curve with one bend"
+
+
+def _one_more_bend(written: dict, question: Experiment, sentence: str) -> str:
+    count = (question.path.bends or 1) + 1
+    if count > 4:
+        return ""
+    written["path"] = {**written["path"], "bends": count}
+    return f"Fit it with {count} bends"
+
+
+def _straight(written: dict, question: Experiment, sentence: str) -> str:
+    written["path"] = {"kind": "linear"}
+    return "Ask for the straight line"
+
+
 # The first phrase that a sentence holds counts.
 CHANGES: dict[str, Callable[[dict, Experiment, str], str]] = {
     "another head seed": _other_head,
@@ -90,6 +110,9 @@ CHANGES: dict[str, Callable[[dict, Experiment, str], str]] = {
     "for more steps first": _more_steps,
     "Ask for more points": _more_points,
     "Evaluate more rows": _more_rows,
+    "A curve with one bend": _curve,
+    "one more bend": _one_more_bend,
+    "See the straight line": _straight,
 }
 
 

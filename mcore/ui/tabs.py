@@ -12,11 +12,14 @@ from mcore.names import finite, percent, plain, share, t_text, unit
 from mcore.ui import address, export
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
+from mcore.ui.fit import fit_tab
 from mcore.ui.html import figures, rich, show, table, text
 from mcore.ui.label_order import order_table
+from mcore.ui.paths import paths_tab
 from mcore.ui.share import shared_link
 from mcore.ui.stage import training_curves
 from mcore.ui.theme import dark
+from mcore.ways import between, ends, way
 
 COLUMNS = {
     "loss": ("loss", 3),
@@ -35,11 +38,13 @@ RIGHT = {"accuracy": "predicts its label right", "within 0.5": "comes within 0.5
 
 def tabs(now: Standing, result: Mapping, number: int) -> None:
     """Only the open one is drawn."""
-    names = ["Knowledge", "Weights", *(["Training"] if result.get("training") else []), "Numbers", "Reproduce"]
+    names = ["Knowledge", "Paths", "Weights", *(["Fit"] if now.resolved.route.fitting else []), *(["Training"] if result.get("training") else []), "Numbers", "Reproduce"]
     task = result["tasks"][number]
     drawn = {
         "Knowledge": lambda: _knowledge(now, task, number),
+        "Paths": lambda: paths_tab(now, result),
         "Weights": lambda: _weights(result),
+        "Fit": lambda: fit_tab(now, result),
         "Training": lambda: _training(now, result),
         "Numbers": lambda: _numbers(result, task, number),
         "Reproduce": lambda: _reproduce(now, result, task),
@@ -71,14 +76,15 @@ def _knowledge(now: Standing, task: Mapping, number: int) -> None:
             )
         )
         if {0.0, 1.0} <= set(task["t"]):
-            counts = exchanged(told)
+            told = between(task)["knowledge"]
+            counts, (first, last) = exchanged(told), ends(way(task))
             show(
                 figures(
                     [
-                        ("mastered by A", f"{told['mastered'][0]:,} of {len(task['rows']):,}"),
-                        ("mastered by B", f"{told['mastered'][-1]:,}"),
-                        ("lost on the way to B", f"{counts['only_a']:,}"),
-                        ("only B masters", f"{counts['only_b']:,}"),
+                        (f"mastered by {first}", f"{told['mastered'][0]:,} of {len(task['rows']):,}"),
+                        (f"mastered by {last}", f"{told['mastered'][-1]:,}"),
+                        (f"lost on the way to {last}", f"{counts['only_a']:,}"),
+                        (f"only {last} masters", f"{counts['only_b']:,}"),
                         ("lost midway, regained", f"{counts['regained']:,}"),
                     ]
                 )

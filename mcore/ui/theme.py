@@ -89,6 +89,7 @@ STYLE = """
   background: linear-gradient(90deg, var(--mc-a-edge), var(--mc-b-edge)); vertical-align: .12rem; }
 [role="tab"][aria-selected="true"], [role="tab"][aria-selected="true"] *,
   [data-testid="stButtonGroup"] button * { color: var(--mc-text); }
+.mc-ways td.mc-left { white-space: nowrap; }
 .stMarkdown, .stCaption { overflow-wrap: anywhere; }
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: var(--mc-quiet); opacity: 1; }
 button kbd { opacity: 1 !important; }
@@ -101,6 +102,7 @@ button kbd { opacity: 1 !important; }
   .st-key-header { gap: .3rem 0; justify-content: space-between; } .st-key-header > :first-child { flex: 0 0 100%; }
   .st-key-header .stPageLink { margin: 0 -.3rem; }
   .st-key-stage { min-height: 440px; }
+  .st-key-ways [role="radiogroup"] { flex-wrap: wrap; overflow: visible; max-width: 100%; }
 }
 """
 

@@ -17,7 +17,7 @@ from mcore.ui.html import show, text
 WRONG = "mc.token-wrong"  # in the session: what was typed last is no token
 KEPT = (
     "It stays in this session's memory, on this app's machine, until you forget it, reload or close this tab: in no file, link or log. "
-    "It is sent to the Hub alone, and only for repositories that cannot be read without one."
+    "It is sent to the Hub alone, and only for repositories that cannot be read without one, or that you send a model to."
 )
 HERE = "A token is given for this session."
 NO_TOKEN = "This is no token: one is 8 to 200 letters, digits, dots, dashes or underscores, as in hf_…"
@@ -26,17 +26,18 @@ NO_TOKEN = "This is no token: one is 8 to 200 letters, digits, dots, dashes or u
 def place(key: str) -> None:
     """Folded away beside a field that takes a repository's address."""
     with st.expander("Private or gated?", icon=":material/key:", key=f"token-{key}"):
-        _form(key)
+        form(key)
 
 
 def offer(wrong: QuestionError | None, key: str) -> None:
     """Beneath an error that a token may mend; nothing beneath another one."""
     if isinstance(wrong, Refused):
         with st.popover("Give a token", icon=":material/key:", key=f"token-{key}"):
-            _form(key)
+            form(key)
 
 
-def _form(key: str) -> None:
+def form(key: str) -> None:
+    """A field for a token, and once there is one the way to have it forgotten."""
     given, field = visitor.token() is not None, f"token-field-{key}"
     if given:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -47,7 +48,7 @@ def _form(key: str) -> None:
         type="password",
         autocomplete="off",
         placeholder="hf_…",
-        help="A token with the right to read, from the settings of your account on the Hub. Accept the licence of a gated repository there first.",
+        help="A token with the right to read, from the settings of your account on the Hub. Accept the licence of a gated repository there first. To send a model: with the right to write.",
         key=field,
         on_change=_take,
         args=(field,),

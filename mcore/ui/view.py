@@ -63,7 +63,7 @@ def _t_range(words: str) -> tuple[float, float] | None:
         low, high = (float(word) for word in words[:60].split(","))
     except ValueError:
         return None
-    return (low, high) if math.isfinite(low + high) and 0 <= low <= high <= 1 else None
+    return (low, high) if math.isfinite(low + high) and -0.5 <= low <= high <= 1.5 else None
 
 
 def _rank_range(words: str) -> tuple[int, int] | None:
