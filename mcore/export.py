@@ -23,9 +23,9 @@ from mcore.evaluate import prepare
 from mcore.events import Done, Event, Pushed, Working
 from mcore.exportcard import write_card
 from mcore.laying import lay
+from mcore.limits import check_size
 from mcore.live import Live, tensors_of
 from mcore.plan import Orders, Point
-from mcore.limits import check_size
 from mcore.profile import profile
 from mcore.progress import Progress
 from mcore.push import check_token, push

@@ -175,6 +175,7 @@ def _stamp(question: Experiment) -> str:
     named = [task.task for task in question.tasks]
     for end in (question.a, question.b):
         named += [end.base, end.task.task] if isinstance(end, Recipe) else [end]
+    named += [question.path.base or "", question.path.task.task if question.path.task else ""]
     seen = []
     for address in sorted({one.removeprefix("local:") for one in named if one.startswith("local:")}):
         path = Path(address).expanduser()
