@@ -42,7 +42,7 @@ load: .venv/dev
 	$(BIN)/python -m benchmarks.load $(ARGS)
 
 large: .venv/dev
-	$(BIN)/python -m benchmarks.large $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.large $(ARGS)
 
 curve: .venv/dev
 	$(BIN)/python -m benchmarks.curve $(ARGS)

@@ -26,6 +26,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub_server import hub
+
 from benchmarks.load import is_held, processor, wait_for
 from benchmarks.peak import peak
 from mcore.events import Done, Event, Failed, PointReady
@@ -34,7 +36,6 @@ from mcore.question import Experiment, as_written, parse
 from mcore.resolve import resolve
 from mcore.sources import look
 from mcore.worker import READY
-from tests.hub_server import hub
 
 HOME = Path(__file__).resolve().parent.parent
 ASKED = {"look": 1e6, "first": 6.0, "peak": 1.6e9}
