@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,8 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 from mcore.threads import share_the_cores  # noqa: E402 (the path is set above)
 
 share_the_cores()  # as the worker does: the browser tests run beside it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so that it is when tests run side by side; what a test starts would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["app_in_browser", "app_in_apptest", "hub_fixtures"]
 

@@ -59,7 +59,7 @@ def test_the_link_shows_the_same_curve_in_another_browser_without_a_click(
     page.goto(f"{address}/Compare?{link(first_question())}")
     expect(page.locator(CHART).first).to_be_visible()
     page.get_by_role("tab", name="Reproduce").click()
-    shared = page.locator('[data-testid="stCode"]').first.inner_text().replace("\n", "").strip()
+    shared = page.get_by_role("tabpanel", name="Reproduce").locator('[data-testid="stCode"]').first.inner_text().replace("\n", "").strip()
     mine = told(page)
     other = browser.new_context().new_page()
     other.goto(shared)

@@ -90,6 +90,7 @@ STYLE = """
 [role="tab"][aria-selected="true"], [role="tab"][aria-selected="true"] *,
   [data-testid="stButtonGroup"] button * { color: var(--mc-text); }
 .mc-ways td.mc-left { white-space: nowrap; }
+[data-testid="stCode"] .token.property { color: var(--mc-text) !important; }
 .stMarkdown, .stCaption { overflow-wrap: anywhere; }
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: var(--mc-quiet); opacity: 1; }
 button kbd { opacity: 1 !important; }
