@@ -129,8 +129,8 @@ def resolve(experiment: Experiment) -> Resolved:
     if experiment.path.kind in FITTED:
         _check_heads(resolved_tasks, heads)
     way = route(
-        experiment.path, (a.looked_at, b.looked_at), (a.fingerprint, b.fingerprint), asked[0], first.rows, first.max_length, first.read,
-        _outputs(heads, a, b, first), frozenset(heads),
+        experiment.path, (a.looked_at, b.looked_at), (a.fingerprint, b.fingerprint), asked[0], [task.rows for task in resolved_tasks],
+        first.max_length, first.read, _outputs(heads, a, b, first), frozenset(heads),
     )  # fmt: skip
     written = experiment.model_dump(mode="json")
     written |= {"a": _written(a), "b": _written(b), "tasks": [t.task.model_dump(mode="json") for t in resolved_tasks]}

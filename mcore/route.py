@@ -6,6 +6,7 @@ those that are evaluated. ``fingerprint`` stands for the weights at every t.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mcore import tasks
@@ -51,11 +52,14 @@ class Route:
         return self.spec.kind != "partial"
 
 
-def route(spec: PathSpec, ends: tuple[Checkpoint, Checkpoint], weights: tuple[str, str], first: Task, rows: Rows, max_length: int, read: str, outputs: dict, heads: frozenset[str]) -> Route:
+def route(
+    spec: PathSpec, ends: tuple[Checkpoint, Checkpoint], weights: tuple[str, str], first: Task, evaluated: Sequence[Rows],
+    max_length: int, read: str, outputs: dict, heads: frozenset[str],
+) -> Route:  # fmt: skip
     """The path between ``ends`` (or their bases), whose ``weights`` have these fingerprints. Raises ``QuestionError`` below "path".
 
-    ``first``, ``rows``, ``max_length`` and ``read`` are those of the first task, which a fit takes its labels from; ``outputs``: what says
-    which output means which of them.
+    ``first``, ``max_length`` and ``read`` are those of the first task, which a fit takes its labels from; ``evaluated``: the rows
+    of all tasks; ``outputs``: what says which output means which label.
     """
     left_out = {name: value for name, value in DEFAULTS.get(spec.kind, {}).items() if getattr(spec, name) is None}
     spec = spec.model_copy(update=left_out)
@@ -68,7 +72,7 @@ def route(spec: PathSpec, ends: tuple[Checkpoint, Checkpoint], weights: tuple[st
     if spec.kind in FITTED:
         if read != "head":
             raise QuestionError("path.kind", f"a {spec.kind} is fitted through a classification head, and the first task is read by its {read}", "choose a straight path")
-        named, fitting = _fitting(spec, first, rows)
+        named, fitting = _fitting(spec, first, evaluated)
         spec = spec.model_copy(update={"task": named})
     sample, aligned = _aligned(spec, ends, weights, first, max_length, heads) if spec.align != "none" else (None, "")
     plain = {**spec.model_dump(mode="json"), "extend": None, "task": None, "base": None}
@@ -103,14 +107,14 @@ def _aligned(
     return sample, fingerprint(identity)
 
 
-def _fitting(spec: PathSpec, first: Task, evaluated: Rows) -> tuple[Task, Rows]:
-    """The task that is fitted on, and its rows."""
+def _fitting(spec: PathSpec, first: Task, evaluated: Sequence[Rows]) -> tuple[Task, Rows]:
+    """The task that is fitted on, and its rows: none that any task evaluates."""
     asked = spec.task or first.model_copy(update={"split": first.split and "train", "limit": None})
     named, rows = tasks.open_task(asked, "path.task", "train")
-    if rows.kind != "classes" or set(rows.names) != set(evaluated.names):
+    if rows.kind != "classes" or set(rows.names) != set(evaluated[0].names):
         raise QuestionError("path.task", "its labels are not those of the first task", "fit the path on the task that is evaluated first")
     rows = tasks.part(rows, spec.rows, "path.rows")
-    if shared := len(set(rows.texts) & set(evaluated.texts)):
+    if shared := len(set(rows.texts) & {text for task in evaluated for text in task.texts}):
         raise QuestionError(
             "path.task", f"{shared:,} of its {len(rows):,} rows are evaluated too, so the path would be fitted to what it is judged by",
             "fit on the training split and evaluate on validation",

@@ -263,6 +263,9 @@ def test_rows_that_are_evaluated_are_not_fitted_on(question, store):
         fitted(question(asked={"split": "train"}), store)
     with pytest.raises(QuestionError, match=r"path.task"):
         fitted(question(task=question()["tasks"][0]), store)
+    asked = question()
+    with pytest.raises(QuestionError, match=r"path.task: \d+ of its \d+ rows are evaluated too"):
+        fitted({**asked, "tasks": [*asked["tasks"], {**asked["tasks"][0], "split": "train"}]}, store)
 
 
 def test_a_learned_mix_is_the_ends_at_its_ends_and_the_mix_in_the_middle(question, store):
