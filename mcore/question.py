@@ -142,6 +142,12 @@ def _part(name: str) -> str:
     return name
 
 
+def _bending(name: Any) -> Any:
+    if isinstance(name, str) and not re.fullmatch(r"all|head|no-embeddings|last:[1-9]\d{0,2}", name):
+        raise ValueError("should be all, head, no-embeddings, or last:K, the last K layers and the head")
+    return name
+
+
 class PathSpec(Frozen):
     """The way from A (t = 0) to B (t = 1). What is left out has its default where its kind needs it.
 
@@ -164,7 +170,7 @@ class PathSpec(Frozen):
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
     task: Task | None = None
     rows: Literal["all", "half-1", "half-2"] | Annotated[float, Field(gt=0, le=1)] | None = None
-    train: Annotated[str, Field(pattern=r"^(all|head|no-embeddings|last:[1-9]\d{0,2})$")] | None = None
+    train: Annotated[str, BeforeValidator(_bending)] | None = None
     per: Literal["tensor", "layer", "block"] | None = None
     move: Annotated[list[Annotated[str, BeforeValidator(_part)]], Field(min_length=1, max_length=16)] | None = None
     rest: Literal["a", "b"] | None = None
