@@ -13,16 +13,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from mcore import probes
-from mcore.batches import Batches, make_batches
 from mcore.cartography import Cartography
 from mcore.checkpoints import look_at
-from mcore.evaluate import device, logits
+from mcore.evaluate import device
 from mcore.live import new_model, tensors_of
 from mcore.modelcard import write_card
+from mcore.objectives import HeadObjective
 from mcore.resolve import ResolvedRecipe
 from mcore.store import Store
-from mcore.tasks import Rows, sample
+from mcore.tasks import sample
 
 STATE = "state.safetensors"
 
@@ -38,15 +37,14 @@ class Trainer:
         base = look_at(first, f"local:{first}", side) if first else resolved.base
         self.model, self.tokenizer = new_model(base, resolved.labels, recipe.head_seed, store, side)
         self.model.to(device())
-        self.labels = torch.as_tensor(training.rows.labels)
-        self.encoded = self.tokenizer(*texts_of(training.rows), truncation=True, max_length=training.max_length)
+        self.objective = HeadObjective(self.model, self.tokenizer, training)
         decayed = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
         self.followed = training.rows.take(sample(np.arange(len(training.rows)), recipe.cartography, 0))
         self.watched = {
-            name: (rows, self._batches(rows, training.max_length))
+            name: self.objective.watch(rows)
             for name, rows in (("validation", resolved.validation and resolved.validation.rows), ("followed", self.followed))
             if rows is not None and len(rows)
         }
@@ -62,11 +60,9 @@ class Trainer:
         self.model.train()
         seed = np.random.SeedSequence([self.resolved.recipe.data_seed, 4, self.done]).generate_state(1)[0]
         torch.manual_seed(int(seed))  # of the dropout
-        batch = self.tokenizer.pad({k: [v[i] for i in places] for k, v in self.encoded.items()}, return_tensors="pt")
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        scores = self.model(**batch.to(device())).logits
-        loss = torch.nn.functional.cross_entropy(scores, self.labels[torch.as_tensor(places)].to(device()))
+        loss = self.objective.loss(places)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.resolved.recipe.clip)
         self.optimizer.step()
@@ -79,15 +75,13 @@ class Trainer:
         """Note where the training stands; ``thorough``: with validation and the followed rows."""
         seen = {"step": self.done, "loss": self.loss, "validation_loss": None, "validation_accuracy": None}
         if thorough:
-            scores = {name: logits(self.model.eval(), batches, stop) for name, (_, batches) in self.watched.items()}
-            if "validation" in scores:
-                truth = self.watched["validation"][0].labels
-                seen["validation_loss"] = float(probes.cross_entropy(scores["validation"], truth).mean())
-                seen["validation_accuracy"] = float(probes.accuracy(scores["validation"], truth))
-            if "followed" in scores:
-                loss_of_row = probes.cross_entropy(scores["followed"], self.followed.labels)
-                right = scores["followed"].argmax(axis=1) == self.followed.labels
-                self.probability = np.vstack([self.probability, np.exp(-loss_of_row).astype(np.float32)])
+            found = {name: self.objective.look(watched, stop) for name, watched in self.watched.items()}
+            if "validation" in found:
+                losses, right = found["validation"]
+                seen["validation_loss"], seen["validation_accuracy"] = float(losses.mean()), float(right.mean())
+            if "followed" in found:
+                losses, right = found["followed"]
+                self.probability = np.vstack([self.probability, np.exp(-losses).astype(np.float32)])
                 self.right = np.vstack([self.right, right])
         self.curve = [*(one for one in self.curve if one["step"] < self.done), seen]
         return seen
@@ -151,9 +145,6 @@ class Trainer:
     def _parameters(self) -> list[torch.nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def _batches(self, rows: Rows, max_length: int) -> Batches:
-        return make_batches(self.tokenizer, rows.texts, max_length, self.model.config.get_text_config().pad_token_id)
-
 
 def _told(state: Path) -> dict[str, str] | None:
     """What a saved state says of itself; None where there is none, or half of one after a power cut."""
@@ -162,8 +153,3 @@ def _told(state: Path) -> dict[str, str] | None:
             return opened.metadata()
     except (SafetensorError, OSError):
         return None
-
-
-def texts_of(rows: Rows) -> list[list[str]]:
-    """The arguments of a tokenizer: one list of texts, or two for pairs."""
-    return [rows.texts] if isinstance(rows.texts[0], str) else [list(column) for column in zip(*rows.texts, strict=True)]
