@@ -91,8 +91,26 @@ class Pushed:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The next question of a study begins; ``name`` is the study's own for it, ``number`` counts from 1."""
+
+    name: str
+    number: int
+    of: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A question of a study could not be answered, and why; the others go on."""
+
+    name: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Done:
-    """Everything that was asked for is in the store."""
+    """Everything that was asked for is in the store; of a study, everything that this question of it asked for."""
 
     fingerprint: str
 
@@ -104,8 +122,8 @@ class Failed:
     sentence: str
 
 
-Event = Resolved | Fetching | Training | Trained | Fitting | Working | PointReady | Pushed | Done | Failed
-KINDS = {kind.__name__: kind for kind in (Resolved, Fetching, Training, Trained, Fitting, Working, PointReady, Pushed, Done, Failed)}
+Event = Resolved | Fetching | Training | Trained | Fitting | Working | PointReady | Pushed | Asked | Missed | Done | Failed
+KINDS = {kind.__name__: kind for kind in (Resolved, Fetching, Training, Trained, Fitting, Working, PointReady, Pushed, Asked, Missed, Done, Failed)}
 
 
 def to_json(event: Event) -> dict:

@@ -44,10 +44,14 @@ CREATE TABLE IF NOT EXISTS served (visitor TEXT PRIMARY KEY, turn INTEGER) STRIC
 CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON jobs (visitor) WHERE state = 'running' AND visitor <> '';
 CREATE TABLE IF NOT EXISTS taken (job TEXT PRIMARY KEY, take TEXT) STRICT, WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS prune_taken AFTER DELETE ON jobs BEGIN DELETE FROM taken WHERE job = OLD.id; END;
+CREATE TABLE IF NOT EXISTS studies (job TEXT PRIMARY KEY, study TEXT) STRICT, WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS prune_studies AFTER DELETE ON jobs BEGIN DELETE FROM studies WHERE job = OLD.id; END;
 """  # joined: visitors who asked for a job that another one had asked for; served: who had which turn, the last one only
 # taken: what a job saves that evaluates nothing (``mcore.taking.Take`` as JSON); its ``part`` stands as 'all', which queues of before know
+# studies: the questions of a job that asks several (``mcore.study.to_json``); its ``experiment`` is the first of them
 # keyed: visitors who gave the worker a token of the Hub for a job; the token itself never stands in a file
-JOB = "SELECT number, id, fingerprint, experiment, part, state, created, started, finished, sentence, visitor, take FROM jobs LEFT JOIN taken ON job = id "
+JOB = "SELECT number, id, fingerprint, experiment, part, state, created, started, finished, sentence, visitor, take, study FROM jobs "
+JOB += "LEFT JOIN taken ON taken.job = id LEFT JOIN studies ON studies.job = id "
 ASKERS = """SELECT number, jobs.visitor FROM jobs WHERE state = ?1
     UNION SELECT number, joined.visitor FROM jobs JOIN joined ON joined.job = jobs.id WHERE state = ?1"""
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -57,7 +61,8 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 class Job:
     """One question in the queue; ``place`` is 1 for the next in line, None unless queued. Times: seconds since 1970.
 
-    ``visitor`` asked for it first, of those who still want it; "" is nobody in particular. ``take``: of the part "export".
+    ``visitor`` asked for it first, of those who still want it; "" is nobody in particular. ``take``: of the part "export";
+    ``study``: the questions of a study by name, as they are written.
     """
 
     id: str
@@ -72,6 +77,7 @@ class Job:
     sentence: str
     visitor: str
     take: Take | None = None
+    study: dict | None = None
 
 
 class Jobs:
@@ -82,11 +88,11 @@ class Jobs:
 
     def submit(
         self, experiment: dict, fingerprint: str, visitor: str = "", most: int | None = None, part: Part = "all", keyed: bool = False,
-        take: Take | None = None,
+        take: Take | None = None, study: dict | None = None,
     ) -> str:  # fmt: skip
         """The id of a new job, or of the unfinished one that asks the same and that nobody has cancelled. ``keyed``: with a token.
 
-        ``take`` makes it an export, whatever ``part`` says.
+        ``take`` makes it an export, whatever ``part`` says; ``study`` has the questions of a study, of which ``experiment`` is the first.
 
         Raises ``McoreError`` if ``visitor`` has ``most`` jobs in the queue already.
         """
@@ -110,6 +116,8 @@ class Jobs:
             )
             if take is not None:
                 connection.execute("INSERT INTO taken VALUES (?, ?)", (job, json.dumps(asdict(take))))
+            if study is not None:
+                connection.execute("INSERT INTO studies VALUES (?, ?)", (job, json.dumps(study)))
             _key(connection, job, visitor, keyed)
             kept = "state IN ('queued', 'running') OR number IN (SELECT number FROM jobs ORDER BY number DESC LIMIT ?)"
             connection.execute(f"DELETE FROM jobs WHERE NOT ({kept})", (JOBS_KEPT,))
@@ -186,6 +194,18 @@ class Jobs:
         number = self._database.write(body)
         return None if number is None else self._first("WHERE number = ?", number)
 
+    def give_way(self, id: str) -> bool:
+        """Put a running job back behind all others that wait, if any do; what it has told stays. True if it was put back."""
+
+        def body(connection: sqlite3.Connection) -> bool:
+            if not connection.execute("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetchone():
+                return False
+            back = """UPDATE jobs SET state = 'queued', started = NULL, number = (SELECT max(number) + 1 FROM jobs)
+                WHERE id = ? AND state = 'running' AND cancel IS NULL"""
+            return connection.execute(back, (id,)).rowcount > 0
+
+        return self._database.write(body)
+
     def emit(self, id: str, event: Event) -> None:
         self._database.write(lambda connection: _emit(connection, id, event))
 
@@ -226,6 +246,8 @@ def _job(row: sqlite3.Row, places: dict[int, int]) -> Job:
     told = dict(row) | {"experiment": plain(row["experiment"])}
     if told["take"]:
         told |= {"part": "export", "take": Take(**plain(told["take"]))}
+    if told["study"]:
+        told["study"] = plain(told["study"])
     return Job(place=places.get(told.pop("number")), **told)
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from mcore import access
 from mcore.database import held
 from mcore.errors import Cancelled, McoreError
-from mcore.events import Event, Failed
+from mcore.events import Asked, Event, Failed
 from mcore.handover import Taker
 from mcore.jobs import Job, Jobs, State
 from mcore.plan import Part
@@ -38,6 +38,7 @@ from mcore.profile import profile
 from mcore.question import Experiment, parse
 from mcore.refusals import Refused
 from mcore.store import Store
+from mcore.study import from_json
 from mcore.threads import share_the_cores
 
 Runner = Callable[[Experiment, Store, Callable[[], bool], Part], Iterator[Event]]
@@ -123,6 +124,10 @@ class Worker:
             from mcore.export import export  # torch, which the engine brings in its time
 
             return export(parse(job.experiment), job.take, self.store, stop.is_set)
+        if job.study is not None:
+            from mcore.studying import run_study
+
+            return run_study(from_json(job.study), self.store, stop.is_set)
         return self._engine()(parse(job.experiment), self.store, stop.is_set, job.part)
 
     def _carry_out(self, job: Job) -> None:
@@ -131,17 +136,22 @@ class Worker:
         state, sentence = self._outcome(job, self._running.stop)
         log.info("Job %s is %s. %s", job.id, state, sentence)
         with self._ending:
-            self.jobs.finish(job.id, state, sentence)
+            if state != "queued":
+                self.jobs.finish(job.id, state, sentence)
             self._running = None
 
     def _outcome(self, job: Job, stop: threading.Event) -> tuple[State, str]:
-        """The state in which the job ends, and the sentence that tells why."""
-        token = self._tokens.token(job.visitor)
+        """The state in which the job ends, and the sentence that tells why; "queued" where a study lets others go first."""
+        token, asked = self._tokens.token(job.visitor), 0  # questions of a study that were begun in this turn
         try:
             with access.using(token):
                 for event in self._stream(job, stop):
                     if isinstance(event, Failed):  # ``finish`` emits it
                         return "failed", event.sentence
+                    if isinstance(event, Asked):
+                        if asked and self.jobs.give_way(job.id):
+                            return "queued", ""
+                        asked += 1
                     self.jobs.emit(job.id, event)
                     if stop.is_set():
                         raise Cancelled
