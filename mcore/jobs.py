@@ -173,6 +173,11 @@ class Jobs:
                 events.append((row["n"], from_json(plain(row["event"]))))
         return events
 
+    def last(self, id: str, kind: type[Event]) -> int:
+        """The number of the job's last event of a kind; 0 where it has told of none."""
+        begins = f'{{"event": "{kind.__name__}"%'
+        return self._database.rows("SELECT coalesce(max(n), 0) AS n FROM events WHERE job = ? AND event LIKE ?", id, begins)[0]["n"]
+
     def take(self, worker: str) -> Job | None:
         """The job whose turn it is, which is now running in ``worker``."""
         if not self._database.rows("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1"):

@@ -13,6 +13,7 @@ from mcore.errors import QuestionError
 from mcore.profile import Profile, at_home
 from mcore.question import Experiment, Recipe
 from mcore.resolve import Resolved
+from mcore.study import Study
 
 NAMES = ("labels", "label", "text", "template", "answers")  # fields that hold anybody's words
 
@@ -30,6 +31,13 @@ def check(question: Experiment, limits: Profile) -> None:
     for i, task in enumerate(question.tasks):
         _most(f"tasks.{i}.limit", task.limit or 0, "rows", limits.rows)
         _most(f"tasks.{i}.max_length", task.max_length or 0, "tokens", limits.max_length)
+
+
+def check_study(study: Study, limits: Profile) -> None:
+    """Raises a ``QuestionError`` where there are too many questions in it, or one of them is refused."""
+    _most("study", len(study.questions), "questions", limits.questions)
+    for question in study.questions.values():
+        check(question, limits)
 
 
 def check_recipe(recipe: Recipe, limits: Profile, field: str = "recipe") -> None:

@@ -235,3 +235,12 @@ def test_a_lock_has_one_holder_and_the_next_one_in_line_gets_it(tmp_path):
     assert len(most) == 200
     assert max(most) == 1
     assert not (tmp_path / "lock").exists()
+
+
+def test_the_last_event_of_a_kind_is_found_by_its_number(jobs):
+    job = jobs.submit({}, "f1")
+    assert jobs.last(job, Working) == 0
+    for event in (Working("a"), Done("f1"), Working("b"), Done("f2")):
+        jobs.emit(job, event)
+    assert (jobs.last(job, Working), jobs.last(job, Done)) == (3, 4)
+    assert jobs.events(job, after=2)[0] == (3, Working("b"))

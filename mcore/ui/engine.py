@@ -14,12 +14,13 @@ from mcore.errors import McoreError
 from mcore.hubsearch import check_network
 from mcore.jobs import Job, Jobs
 from mcore.keeper import Keeper
-from mcore.limits import check, check_size
+from mcore.limits import check, check_size, check_study
 from mcore.profile import profile
 from mcore.question import Experiment, Recipe, as_written, canonical, parse
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.store import Store
+from mcore.study import Study, to_json
 from mcore.taking import Take
 from mcore.threads import give_way
 from mcore.ui import html, visitor
@@ -133,6 +134,19 @@ def enqueue(now: Standing, fingerprint: str, part: plan.Part, take: Take | None 
         st.session_state[REFUSED] = str(error)
 
 
+def enqueue_study(study: Study) -> None:
+    """Put all its questions in the queue as one job."""
+    try:
+        check_study(study, profile())
+        name, token, questions = visitor.name(), visitor.token(), to_json(study)
+        with engine().keeper.lent(name, token):
+            engine().jobs.submit(
+                next(iter(questions.values())), study.fingerprint, name, profile().queued, keyed=token is not None, study=questions
+            )
+    except McoreError as error:
+        st.session_state[REFUSED] = str(error)
+
+
 def cancel(job: Job) -> None:
     """Stop it; on a host only for this visitor."""
     engine().jobs.cancel(job.id, visitor.name() if profile().hosted else None)
@@ -142,7 +156,7 @@ def may_cancel(job: Job) -> bool:
     return not profile().hosted or engine().jobs.asked_by(job.id, visitor.name())
 
 
-@st.cache_resource(show_spinner=False, max_entries=64, ttl=600)
+@st.cache_resource(show_spinner=False, max_entries=600, ttl=600)
 def _resolved(question: str, stamp: str, part: str | None) -> Resolved:
     """Shared by the sessions that may read the same: ``part`` stands for the token that some of it may have been read with."""
     asked = parse(question)
@@ -154,7 +168,7 @@ def _resolved(question: str, stamp: str, part: str | None) -> Resolved:
     return resolve(asked)
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
+@st.cache_data(show_spinner=False, max_entries=600)
 def _collected(question: str, stamp: str, part: str | None, stored: int, measured: bool, trained: str, done: float | None) -> dict:
     return collect(_resolved(question, stamp, part), engine().store)
 
