@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-BLOCK = 4_000_000  # numbers in one block of resample counts: bounds the memory for large data sets
+from mcore.bootstrap import counts
 
 
 def barriers(
@@ -79,19 +79,7 @@ def _ends(t: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def resampled_means(values: np.ndarray, weights: np.ndarray | None, resamples: int, seed: int) -> np.ndarray:
     """(Weighted) means over examples drawn with replacement: ``[series, examples]`` → ``[resamples, series]``."""
-    examples = values.shape[1]
-    random = np.random.default_rng(seed)
-    block = max(1, min(resamples, BLOCK // examples))
-    means = np.empty((resamples, len(values)))
-    for start in range(0, resamples, block):
-        counts = np.stack(
-            [
-                np.bincount(random.integers(0, examples, examples), minlength=examples)
-                for _ in range(min(block, resamples - start))
-            ]
-        )
-        if weights is None:
-            means[start : start + len(counts)] = counts @ values.T / examples
-        else:
-            means[start : start + len(counts)] = counts @ (values * weights).T / (counts @ weights)[:, None]
-    return means
+    drawn = counts(values.shape[1], resamples, seed)
+    if weights is None:
+        return np.concatenate([block @ values.T / values.shape[1] for block in drawn])
+    return np.concatenate([block @ (values * weights).T / (block @ weights)[:, None] for block in drawn])

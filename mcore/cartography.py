@@ -14,6 +14,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 FILE = "cartography.safetensors"
+MEASURES = ("confidence", "variability", "correctness", "flips")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,15 @@ class Cartography:
     @property
     def flips(self) -> np.ndarray:
         return (self.right[1:] != self.right[:-1]).sum(axis=0)
+
+    @property
+    def measures(self) -> dict[str, np.ndarray]:
+        """By the names of ``MEASURES``, [rows] each."""
+        return {name: getattr(self, name) for name in MEASURES}
+
+    def take(self, places: np.ndarray) -> Cartography:
+        """Of the rows at these places, in that order."""
+        return Cartography(self.ids[places], self.probability[:, places], self.right[:, places])
 
     def write(self, folder: Path) -> None:
         arrays = {"ids": self.ids, "probability": self.probability, "right": self.right}

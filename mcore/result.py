@@ -12,8 +12,8 @@ import numpy as np
 
 from mcore import curvefile, lengths, measures, plan, probes
 from mcore.barrier import barriers
-from mcore.cartography import Cartography
 from mcore.distances import distance_key
+from mcore.followed import Joined, join
 from mcore.knowledge import knowledge
 from mcore.measures import Measured, measured
 from mcore.plan import Point
@@ -152,13 +152,12 @@ def _knowledge(resolved: Resolved, number: int, asked: list[float], found: dict[
 
 def _cartography(resolved: Resolved, number: int, store: Store) -> tuple[str, dict] | None:
     """The training dynamics of the evaluated rows, from the endpoint that was trained on them, A first."""
-    task = resolved.tasks[number]
+    ids = resolved.tasks[number].rows.ids
     for end in (resolved.a, resolved.b):
-        if end.recipe is None:
-            continue
-        trained = end.recipe.training.task
-        folder = store.folder(end.fingerprint) if (trained.task, trained.split) == (task.task.task, task.task.split) else None
-        drawn = Cartography.read(folder) if folder else None
-        if drawn is not None and set(drawn.ids.tolist()) & set(task.rows.ids.tolist()):
-            return end.side, drawn.by_row()
+        found = join(end, resolved.tasks[number], store)
+        if isinstance(found, Joined):
+            rows, times = np.unique(ids, return_counts=True)  # where splits are read together an id may name two rows
+            once = set(rows[times == 1].tolist())
+            known = {row: told for row, told in found.cartography.by_row().items() if row in once}
+            return (end.side, known) if known else None
     return None

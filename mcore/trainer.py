@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from mcore.cartography import Cartography
 from mcore.checkpoints import look_at
 from mcore.evaluate import device
+from mcore.followed import followed
 from mcore.live import new_model, tensors_of
 from mcore.modelcard import write_card
 from mcore.objectives import HeadObjective
 from mcore.resolve import ResolvedRecipe
 from mcore.store import Store
-from mcore.tasks import sample
 
 STATE = "state.safetensors"
 
@@ -42,7 +42,7 @@ class Trainer:
         others = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
-        self.followed = training.rows.take(sample(np.arange(len(training.rows)), recipe.cartography, 0))
+        self.followed = followed(training.rows, recipe)
         self.watched = {
             name: self.objective.watch(rows)
             for name, rows in (("validation", resolved.validation and resolved.validation.rows), ("followed", self.followed))

@@ -21,6 +21,7 @@ from mcore.database import held
 from mcore.distances import distance_key, summed
 from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
+from mcore.followed import followed
 from mcore.jobs import Jobs
 from mcore.question import Experiment, fingerprint, parse
 from mcore.resolve import Endpoint, Resolved, resolve
@@ -96,7 +97,7 @@ def _train(end: Endpoint, store: Store) -> Iterator[Event]:
         yield Training(
             end.side, step, recipe.recipe.steps, loss, right, right and loss + 0.05, 0.3 * (recipe.recipe.steps - step)
         )
-    work, rows = store.work(end.fingerprint), recipe.training.rows
+    work, rows = store.work(end.fingerprint), followed(recipe.training.rows, recipe.recipe)
     (work / "training.json").write_text(json.dumps({"curve": curve}))
     seen = np.random.default_rng(0).random((4, len(rows))).astype(np.float32)
     Cartography(rows.ids, seen, seen > 0.4).write(work)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcore import barrier
+from mcore import bootstrap
 from mcore.barrier import barriers
 
 
@@ -57,7 +57,7 @@ def test_the_interval_is_the_percentiles_of_a_plain_paired_bootstrap():
 def test_blocks_change_nothing(monkeypatch):
     t, losses, right = path()
     whole = barriers(t, losses, right, resamples=50)
-    monkeypatch.setattr(barrier, "BLOCK", 3 * losses.shape[1])
+    monkeypatch.setattr(bootstrap, "BLOCK", 3 * losses.shape[1])
     blocks = barriers(t, losses, right, resamples=50)
     for name in whole:
         assert blocks[name] == pytest.approx(whole[name])
