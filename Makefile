@@ -7,7 +7,7 @@ PORT ?= 8501
 BIN = .venv/bin
 AXE = 4.14.1
 
-.PHONY: install run test bench latency load large curve lint clean
+.PHONY: install run test bench latency load large curve align lint clean
 
 install: .venv/app
 
@@ -46,6 +46,9 @@ large: .venv/dev
 
 curve: .venv/dev
 	$(BIN)/python -m benchmarks.curve $(ARGS)
+
+align: .venv/dev
+	$(BIN)/python -m benchmarks.align $(ARGS)
 
 lint: .venv/dev
 	$(BIN)/python -m ruff check .

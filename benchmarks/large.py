@@ -60,9 +60,11 @@ def main() -> None:
         folder = Path(made)
         # Read when the clients are imported, which nothing above does.
         os.environ |= {"HF_ENDPOINT": server.address, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0"}
+        from benchmarks.material import random_bert
+
         pair = []
         for name, seed in PAIR.items():
-            save(folder / name, seed)
+            random_bert(folder / name, seed)
             server.put(name, folder / name)
             pair.append(look(f"hub:{name}", "a").address)
             told(f"look: bytes sent for {name}", sum(one.sent for one in server.asked if name in one.path), ASKED["look"])
@@ -126,18 +128,6 @@ def question(pair: Sequence[str], rows: int, points: int, precision: str) -> Exp
         "version": 1, "a": pair[0], "b": pair[1], "tasks": [{"task": "builtin:speech", "limit": rows}],
         "points": points, "precision": precision, "labels": {"a": names, "b": names},
     })  # fmt: skip
-
-
-def save(folder: Path, seed: int) -> None:
-    """A random BERT of the usual size as save_pretrained writes it, with the tokenizer of the built-in family."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    torch.manual_seed(seed)
-    BertForSequenceClassification(BertConfig(num_labels=2)).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(HOME / "mcore/builtin/austen/0").save_pretrained(folder)
 
 
 def told(what: str, found: float, asked: float | None = None, unit: str = "") -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers.utils import logging as transformers_logging
 
 BUILTIN = Path(__file__).parent.parent / "mcore" / "builtin"
 ROWS = 512
@@ -49,3 +50,11 @@ def make(name: str, source: Path, folder: Path) -> Material:
                 parameter.add_(0.1 * parameter.std(correction=0) * torch.randn_like(parameter))
     rows = pd.read_parquet(BUILTIN / "tasks" / "speech" / "validation.parquet").head(ROWS)
     return Material(name, folder / "a", folder / "b", tuple(rows.text), tuple(int(label) for label in rows.label))
+
+
+def random_bert(folder: Path, seed: int) -> None:
+    """A random BERT of the usual size (110M parameters) as save_pretrained writes it, with the tokenizer of the built-in family."""
+    transformers_logging.disable_progress_bar()
+    torch.manual_seed(seed)
+    BertForSequenceClassification(BertConfig(num_labels=2)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(BUILTIN / "austen" / "0").save_pretrained(folder)

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from transformers.pytorch_utils import Conv1D
 
-from mcore.batches import TOKENS, make_batches
+from mcore.batches import TOKENS, encode, make_batches
 from mcore.blend import Place, WeightSet, header
 from mcore.errors import Cancelled, McoreError
 from mcore.events import Event, Working
@@ -30,6 +34,9 @@ from mcore.store import Store
 from mcore.units import RESIDUAL, Group, groups
 
 TRIED = 4  # rows that the permuted model is tried on
+COMPARED = 4096  # tokens that activations are compared on, at the most, so that long texts take no longer than short ones
+HELD = 256_000_000  # bytes of activations that are held at once, so that neither end is placed anew for each batch
+SOLVERS = 2  # groups that are assigned at once, in 150 MB each at 3,072 units
 TOLERANCE = 1e-5  # of the largest output, by which the permuted model may differ: sums are added up in another order
 FILE, TOLD = "model.safetensors", "alignment.json"
 Stop = Callable[[], bool]
@@ -100,26 +107,61 @@ def _by_activations(live: Live, resolved: Resolved, free: list[Group], stop: Sto
     """Both ends read the same rows; units are compared where they are read: at the inputs of linear layers."""
     readers = {name: group for group in free for name in _readers(live, group)}
     moments = {name: Moments(group.units) for name, group in readers.items()}
-    way = resolved.route
-    batches = list(_inputs(live, way.sample.texts, way.max_length))
-    for number, inputs in enumerate(batches):
-        yield Working(f"matching B's hidden units with those of A: batch {number + 1:,} of {len(batches):,}")
-        _place(live, "a")
-        of_a = {}
-        _run(live, inputs, readers, of_a.__setitem__)
-        _place(live, "b")
-        _run(live, inputs, readers, lambda name, y, of_a=of_a: moments[name].add(of_a.pop(name), y))
-        if stop():
-            raise Cancelled
-    yield Working("matching B's hidden units with those of A: assigning them")
+    widths = [live.model.get_submodule(name).weight.shape[_taken_in(live, name)] for name in readers]
+    parts = list(_parts(list(_inputs(live, _texts(live, resolved), resolved.route.max_length)), most=HELD // (2 * 4 * max(1, sum(widths)))))
+    for number, part in enumerate(parts, 1):
+        yield Working(f"matching B's hidden units with those of A: part {number:,} of {len(parts):,} of the text")
+        seen: dict[str, dict[str, list[torch.Tensor]]] = {"a": defaultdict(list), "b": defaultdict(list)}
+        for side, of_side in seen.items():
+            _place(live, side)
+            for inputs in part:
+                _run(live, inputs, readers, lambda name, taken, of_side=of_side: of_side[name].append(taken))
+                if stop():
+                    raise Cancelled
+        for name in readers:
+            moments[name].add(*(torch.cat(of_side.pop(name)) for of_side in seen.values()))
+
+    def order_of(group: Group) -> torch.Tensor | None:
+        common = sum(moments.pop(name).correlation() for name, reader in readers.items() if reader is group)
+        if not common.isfinite().all():
+            raise McoreError("What A and B compute of the text is not finite, so their units cannot be compared by it; align by weights.")
+        return assigned(common, None)
+
+    matched = [group for group in free if group in readers.values()]
     orders: Permutations = {}
-    for group in free:
-        if stop():
-            raise Cancelled
-        found = [moments.pop(name).correlation() for name, reader in readers.items() if reader is group]
-        if found and (order := assigned(sum(found), None)) is not None:
-            orders[group.name] = order
+    pool = ThreadPoolExecutor(min(SOLVERS, os.cpu_count() or 1))
+    try:
+        found = [pool.submit(order_of, group) for group in matched]
+        for number, (group, order) in enumerate(zip(matched, found, strict=True), 1):
+            yield Working(f"matching B's hidden units with those of A: group {number:,} of {len(matched):,}")
+            if stop():
+                raise Cancelled
+            if order.result() is not None:
+                orders[group.name] = order.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
     return orders
+
+
+def _texts(live: Live, resolved: Resolved) -> list:
+    """Of the sample, the first rows that have at most ``COMPARED`` tokens together; one at the least."""
+    way = resolved.route
+    lengths = [len(row["input_ids"]) for row in encode(live.tokenizer, way.sample.texts, way.max_length)]
+    return list(way.sample.texts)[: max(1, sum(total <= COMPARED for total in accumulate(lengths)))]
+
+
+def _parts(batches: list[Inputs], most: int) -> Iterator[list[Inputs]]:
+    """Batches in a row of at most ``most`` tokens together; one at the least."""
+    part, size = [], 0
+    for inputs in batches:
+        tokens = inputs["input_ids"].numel()
+        if part and size + tokens > most:
+            yield part
+            part, size = [], 0
+        part.append(inputs)
+        size += tokens
+    if part:
+        yield part
 
 
 def _readers(live: Live, group: Group) -> list[str]:
@@ -128,10 +170,14 @@ def _readers(live: Live, group: Group) -> list[str]:
     for axis in group.axes:
         name = axis.tensor.rpartition(".")[0]
         module = live.model.get_submodule(name)
-        taken_in = 0 if isinstance(module, Conv1D) else 1
-        if isinstance(module, Conv1D | torch.nn.Linear) and axis.axis == taken_in and axis.tensor.endswith(".weight"):
+        if isinstance(module, Conv1D | torch.nn.Linear) and axis.axis == _taken_in(live, name) and axis.tensor.endswith(".weight"):
             found.setdefault(name.rpartition(".")[0], name)
     return list(found.values())
+
+
+def _taken_in(live: Live, name: str) -> int:
+    """The axis of a linear layer's weight along which it takes in."""
+    return 0 if isinstance(live.model.get_submodule(name), Conv1D) else 1
 
 
 @torch.inference_mode()

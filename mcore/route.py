@@ -18,7 +18,7 @@ from mcore.sources import look
 from mcore.tasks import Rows
 from mcore.units import ARCHITECTURES
 
-ALIGNMENT_VERSION = 1  # of what a permuted B is
+ALIGNMENT_VERSION = 2  # of what a permuted B is
 ALIGNED_ON = 128  # rows that activations are compared on, at the most
 ROUTE_VERSION = 1  # of what a path means: a change in how one is fitted or aligned raises it
 TRAINED = {"steps": 200, "batch_size": 32, "seed": 0, "rows": "all"}
