@@ -17,7 +17,7 @@ from mcore.question import BELONGS, Experiment, as_written, canonical
 from mcore.resolve import resolve
 from mcore.store import Store
 from mcore.ui.path_form import common_base
-from mcore.ui.paths import alignment_told
+from mcore.ui.paths import alignment_told, barrier_removed
 
 KINDS = {
     "bezier": {"kind": "bezier", "bends": 2, "steps": 9, "rows": "half-1", "train": "last:1"},
@@ -120,6 +120,51 @@ def test_what_an_alignment_has_changed_is_a_sentence() -> None:
     told = {"method": "weights", "l2_before": 8.2276, "l2_after": 7.51, "matched": 10, "fixed": 0, "units": 2320, "moved_units": 128}
     assert alignment_told({"alignment": told}).startswith("Alignment by weights has moved 128 of 2,320 hidden units of B, and brought it from an L2 distance of 8.23")
     assert alignment_told(None) == alignment_told({"length": 1.0}) == ""
+
+
+def risen(value: float, low: float, high: float) -> dict:
+    return {"measure": {"loss": "nats", "accuracy": "accuracy"}, "barrier": {"loss_chord": {"value": value, "low": low, "high": high}}}
+
+
+@pytest.mark.parametrize(
+    ("aligned", "without", "told"),
+    [
+        (risen(0.1, 0.08, 0.12), risen(0.4, 0.36, 0.44), "is 0.10 nats (95 % interval 0.08 to 0.12), without alignment 0.40 nats (95 % interval 0.36 to 0.44): 75.0 % of it is removed."),
+        (risen(-0.01, -0.02, 0.0), risen(0.4, 0.36, 0.44), ": 100.0 % of it is removed."),
+        (risen(0.6, 0.5, 0.7), risen(0.4, 0.36, 0.44), ": it has become higher."),
+        (risen(0.35, 0.3, 0.4), risen(0.4, 0.36, 0.44), "the intervals overlap"),
+        (risen(0.0, 0.0, 0.001), risen(0.01, 0.005, 0.015), ": there was none to remove."),
+    ],
+)
+def test_what_alignment_has_removed_of_the_barrier_is_told_as_far_as_the_rows_carry_it(aligned: dict, without: dict, told: str) -> None:
+    assert barrier_removed(aligned, without).endswith(told) or told in barrier_removed(aligned, without)
+
+
+def test_without_both_barriers_nothing_is_told_of_what_is_removed() -> None:
+    assert barrier_removed({"barrier": None}, risen(0.4, 0.3, 0.5)) == barrier_removed(risen(0.4, 0.3, 0.5), {}) == ""
+
+
+def test_the_unaligned_path_is_offered_where_it_is_not_there_and_compared_with_where_it_is(store: Store) -> None:
+    moved = question(path={"kind": "slerp", "align": "weights"})
+    resolved = resolve(moved)
+    answered(moved, store)
+    work = store.work(resolved.route.aligned)
+    numbers = {"method": "weights", "l2_before": 8.0, "l2_after": 7.0, "matched": 10, "fixed": 0, "units": 2320, "moved_units": 128}
+    (work / "alignment.json").write_text(json.dumps(numbers))
+    store.put_folder(resolved.route.aligned, work, "aligned")
+    store.put(lengths.length_key(resolved), json.dumps({"length": 1.0, "chord": 1.0, "arc": resolved.experiment.ts()}).encode(), "length")
+    app = tab(page(moved), "Paths")
+    assert "from an L2 distance of 8.00 to one of 7.00" in words(app) and "is known once the same path to the untouched B is there" in words(app)
+    app.button(key="unaligned").click().run()
+    assert asked(app) == {"kind": "slerp"} and not app.button(key="run").disabled
+    answered(question(), store)  # another path of the pair without alignment, which is not the one to compare with
+    answered(question(path={"kind": "slerp"}), store)
+    app = tab(page(moved), "Paths")
+    assert "The barrier of the aligned path is" in words(app) and "the intervals overlap" in words(app)
+    assert not any(one.key == "unaligned" for one in app.button)
+    app = tab(page(question(path={"kind": "slerp"})), "Paths")
+    assert "The barrier of the aligned path is" in words(app), "it is told on the unaligned one's page too"
+    assert "The barrier of the aligned path is" not in words(tab(page(question()), "Paths"))
 
 
 def test_a_lone_path_says_how_to_get_another_beside_it(store: Store) -> None:

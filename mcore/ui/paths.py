@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from mcore.along import AXES, extremes, mean_loss, positions
 from mcore.charts_ways import labels, ways_chart
 from mcore.errors import McoreError, QuestionError
-from mcore.names import nats, plain, unit
+from mcore.names import nats, percent, plain, unit
+from mcore.question import PathSpec, as_written, parse
 from mcore.siblings import siblings
-from mcore.ui import engine, visitor
+from mcore.ui import draft, engine, visitor
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.html import plain_label, rich, show, table, text
 from mcore.ui.theme import dark
 from mcore.ways import short, way
+from mcore.words import is_connected, joins_minima
 
 HEADS = ["path", "barrier", "95 % interval", "lowest loss", "highest", "mean over t", "mean over arc length", "length / chord"]
 
@@ -38,8 +40,32 @@ def paths_tab(now: Standing, result: Mapping) -> None:
     show('<div class="mc-ways">', table(HEADS, rows, "Paths of this pair"), "</div>")
     measure = unit(entries[0])
     show(rich(f"Loss in {measure}, from A to B. [length] is L2 in weight space; the chord is the straight way between the ends of the path.", "quiet"))
-    if told := alignment_told(result.get("path")):
-        show(text(told, "body"))
+    _alignment(now, entries, ways)
+
+
+def _alignment(now: Standing, entries: Sequence[Mapping], ways: Sequence[Mapping | None]) -> None:
+    """What alignment has changed: of this path, or of those beside it that are this one with B aligned."""
+    here, twins = way(entries[0]), [way(one) for one in entries[1:]]
+    if here.align == "none":
+        for entry, path, other in zip(entries[1:], ways[1:], twins, strict=True):
+            if other.align != "none" and _unaligned(other) == _unaligned(here) and (told := alignment_told(path)):
+                show(text(f"{told} {barrier_removed(entry, entries[0])}", "body"))
+        return
+    if not (told := alignment_told(ways[0])):
+        return
+    without = next((entry for entry, other in zip(entries[1:], twins, strict=True) if other.align == "none" and _unaligned(other) == _unaligned(here)), None)
+    show(text(f"{told} {barrier_removed(entries[0], without)}" if without else told, "body"))
+    if without is None or not without.get("barrier"):
+        show(text("How much of the barrier that removes is known once the same path to the untouched B is there too.", "quiet"))
+        written = as_written(now.question)
+        written["path"] = {name: value for name, value in written["path"].items() if name != "align"}
+        if st.button("Ask for the unaligned path", key="unaligned", on_click=draft.change, args=(parse(written),), icon=":material/arrow_forward:"):
+            st.rerun()  # the whole page: its inputs have changed
+
+
+def _unaligned(spec: PathSpec) -> dict:
+    """Everything that a path is but for its alignment."""
+    return spec.model_dump(exclude={"align"})
 
 
 def alignment_told(path: Mapping | None) -> str:
@@ -51,6 +77,25 @@ def alignment_told(path: Mapping | None) -> str:
         f"Alignment by {told['method']} has moved {told['moved_units']:,} of {told['units']:,} hidden units of B, and brought it "
         f"from an L2 distance of {plain(told['l2_before'], 2)} to one of {plain(told['l2_after'], 2)} from A."
     )
+
+
+def barrier_removed(aligned: Mapping, without: Mapping) -> str:
+    """What of the barrier of a task's entry ``without`` alignment is left in the ``aligned`` one, in a sentence; nothing where one is not known."""
+    now, was = ((one.get("barrier") or {}).get("loss_chord") for one in (aligned, without))
+    if not now or not was:
+        return ""
+    intervals = [(one["low"], one["high"]) for one in (now, was)]
+    here, before = (
+        f"{nats(one['value'], interval)} {unit(aligned)} (95 % interval {nats(interval[0], interval)} to {nats(interval[1], interval)})"
+        for one, interval in zip((now, was), intervals, strict=True)
+    )
+    told = f"The barrier of the aligned path is {here}, without alignment {before}"
+    if is_connected(was) if joins_minima(without) else was["low"] <= 0:
+        return f"{told}: there was none to remove."
+    left = max(0.0, now["value"]) / was["value"]
+    if now["high"] >= was["low"] and was["high"] >= now["low"]:
+        return f"{told}: the intervals overlap, so these rows do not say how much of it is removed."
+    return f"{told}: {percent(1 - left)} of it is removed." if left < 1 else f"{told}: it has become higher."
 
 
 def _others(now: Standing) -> list[Mapping]:
