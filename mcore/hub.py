@@ -101,6 +101,15 @@ def _asked_for(repo: str, revision: str, field: str, kind: Kind) -> Listing:
     return Listing(repo, told["sha"], hubinfo.files(told, repo, field), kind, root(private), hubinfo.licence(told), private)
 
 
+def revisions(repo: str, field: str) -> list[str]:
+    """The names of a model's branches, then of its tags, as the Hub has them. Raises ``QuestionError``."""
+    from huggingface_hub.constants import ENDPOINT
+
+    with told_of(repo, "main", field, "model"):
+        told, _ = _asked(lambda given: hubinfo.refs(endpoint() or ENDPOINT, repo, field, given, TIMEOUT))
+    return [name for name in told if REVISION.fullmatch(name) and ".." not in name and "//" not in name]
+
+
 def stood_in(repo: str, revision: str | None, kind: Kind = "model") -> bool:
     """Whether the commit that a revision was last known to name stands for it now, without a request."""
     revision = revision or "main"

@@ -16,17 +16,36 @@ LONGEST_PATH = 1_000
 
 def info(endpoint: str, repo: str, revision: str, field: str, kind: Kind, token: str | bool | None, timeout: float) -> dict:
     """The Hub's answer as JSON. Raises what the client raises, and ``QuestionError`` where it is too long to be an ordinary one."""
+    address = f"{endpoint}/api/{kind}s/{repo}/revision/{quote(revision, safe='')}?blobs=true"
+    if (told := _bounded(address, token, timeout, MOST_BYTES[kind])) is None:
+        raise QuestionError(field, f"{repo} has too many files: to list them takes more than {MOST_BYTES[kind]:,} bytes", "choose an ordinary repository")
+    return told
+
+
+def refs(endpoint: str, repo: str, field: str, token: str | bool | None, timeout: float) -> list[str]:
+    """The names of a model's branches, then of its tags. Raises as ``info`` does."""
+    told = _bounded(f"{endpoint}/api/models/{repo}/refs", token, timeout, MOST_BYTES["model"])
+    if told is None:
+        raise QuestionError(field, f"{repo} has too many branches to list them", "write how those of its steps are named, with {step}, and the steps")
+    try:
+        return [str(one["name"]) for kind in ("branches", "tags") for one in told.get(kind) or []]
+    except (KeyError, TypeError):
+        raise QuestionError(field, f"the Hub's list of the branches of {repo} is damaged", "try again") from None
+
+
+def _bounded(address: str, token: str | bool | None, timeout: float, most: int) -> dict | None:
+    """An answer as JSON; None where it is longer than ``most`` bytes."""
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-    address, text = f"{endpoint}/api/{kind}s/{repo}/revision/{quote(revision, safe='')}?blobs=true", b""
+    text = b""
     with get_session().stream("GET", address, headers=build_hf_headers(token=token), timeout=timeout, follow_redirects=True) as answer:
         if answer.status_code >= 400:
             answer.read()
         hf_raise_for_status(answer)
         for piece in answer.iter_bytes():
             text += piece
-            if len(text) > MOST_BYTES[kind]:
-                raise QuestionError(field, f"{repo} has too many files: to list them takes more than {MOST_BYTES[kind]:,} bytes", "choose an ordinary repository")
+            if len(text) > most:
+                return None
     try:
         told = json.loads(text)
     except RecursionError:

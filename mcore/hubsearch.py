@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from mcore.errors import QuestionError
 from mcore.hub import NAME, known, stood_in
 from mcore.hubcache import Kind
 from mcore.refusals import NoAnswer
@@ -27,6 +28,8 @@ PATIENCE = 1.5  # seconds in which the Hub is known to be there or not
 REMEMBERED = 30.0  # seconds that this is remembered
 FORGOTTEN = 60.0  # seconds after which a request that never ended is given up
 FIELD = "search"
+MOST_OF_A_FAMILY = 1_000  # repositories of one family
+PATIENCE_FOR_A_FAMILY = 10.0  # seconds
 T = TypeVar("T")
 
 
@@ -93,6 +96,25 @@ def search(words: str, kind: Kind, who: str = "") -> list[Found]:
         while len(_kept) > MOST_KEPT:
             _kept.popitem(last=False)
     return call.value
+
+
+def family(beginning: str, field: str) -> list[str]:
+    """Public models of one organisation whose names begin so (ORG/NAME…); none of anybody's own. Raises ``QuestionError``."""
+    from huggingface_hub import HfApi
+
+    org, _, name = beginning.partition("/")
+    words = name.strip("-_. ")
+    if not org or len(words) < LEAST:
+        raise QuestionError(field, f"{beginning!r} is too short to look for", f"write {LEAST} characters or more of the name before {{step}}")
+
+    def ask() -> list[str]:
+        hub = HfApi(os.environ.get("HF_ENDPOINT") or None, token=False)
+        return [one.id for one in hub.list_models(author=org, search=words, limit=MOST_OF_A_FAMILY, expand=["downloads"])]
+
+    call = _Call(ask)
+    if not call.wait(PATIENCE_FOR_A_FAMILY) or call.error:
+        raise NoAnswer(field, f"the Hub did not answer for the family {beginning}", "write the steps yourself, or try again") from call.error
+    return sorted(name for name in call.value if NAME.fullmatch(str(name)) and name.startswith(beginning))
 
 
 def reachable() -> bool:

@@ -7,11 +7,11 @@ to resample.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 LEVEL = 0.95
 FEWEST = 2  # of one number nothing is known of how much it varies
@@ -47,3 +47,32 @@ def paired(first: Sequence[float], second: Sequence[float], level: float = LEVEL
     if len(first) != len(second):
         raise ValueError(f"{len(first)} numbers have no {len(second)} partners")
     return student(np.asarray(first, np.float64) - np.asarray(second, np.float64), level)
+
+
+def of_pairs(values: Sequence[float], pairs: Sequence[tuple[Hashable, Hashable]], known: float = 0.0, level: float = LEVEL) -> Interval:
+    """The mean of numbers that each belong to two models, and its interval where some of them share a model.
+
+    ``pairs`` names the two of each number. Its variance is that of leaving out one model after the other (the jackknife of a
+    U-statistic, Arvesen 1969), with one degree of freedom less than there are models; where no two numbers share one, and for
+    pairs named twice by the same name, this is ``student``. ``known``: a variance of the mean from elsewhere (the rows that all
+    were evaluated on), which is added; the degrees of freedom are joined as Welch and Satterthwaite do.
+
+    Raises ``ValueError`` where there are no two numbers, or one that is not finite.
+    """
+    found = np.asarray(values, np.float64)
+    if len(found) != len(pairs) or len(found) < FEWEST or not np.isfinite(found).all():
+        raise ValueError(f"an interval needs at least {FEWEST} finite numbers, each of a pair, not {list(values)}")
+    models = list(dict.fromkeys(model for pair in pairs for model in pair))
+    left_out = [found[[model not in pair for pair in pairs]] for model in models]
+    without = np.array([rest.mean() for rest in left_out if len(rest)])
+    if len(without) < FEWEST:
+        raise ValueError("one model is in every pair: nothing is known of how much the others vary")
+    freedom = len(without) - 1
+    variance = freedom / len(without) * float(((without - without.mean()) ** 2).sum())
+    whole, mean, n = variance + known, float(found.mean()), len(found)
+    if not whole:
+        return Interval(mean, mean, mean, n)
+    joined = whole**2 * freedom / variance**2 if variance else math.inf
+    quantile = float(stdtrit(joined, (1 + level) / 2)) if math.isfinite(joined) else float(ndtri((1 + level) / 2))
+    half = quantile * math.sqrt(whole)
+    return Interval(mean, mean - half, mean + half, n)
