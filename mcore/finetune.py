@@ -1,6 +1,6 @@
 """Fine-tuning by recipe: deterministic, watched, resumable, kept once per fingerprint.
 
-AdamW with warm-up, linear decay to zero and gradient clipping, in float32. The seeds are apart:
+AdamW (or the recipe's own) with warm-up, decay and gradient clipping, in float32. The seeds are apart:
 ``head_seed`` makes what is new in the model, ``data_seed`` the order of the rows and the dropout.
 Both are functions of the step's number, so that a run that was interrupted goes on as if it had
 not been. On the way some training rows are followed for data cartography. A recipe that stops on its way passes
@@ -18,9 +18,9 @@ import numpy as np
 
 from mcore.errors import Cancelled, QuestionError
 from mcore.events import Trained, Training, Working
-from mcore.question import Recipe
 from mcore.remote import at_hand, fetch
 from mcore.resolve import ResolvedRecipe
+from mcore.schedule import rate_at
 from mcore.store import Store
 from mcore.trainer import Trainer
 
@@ -50,24 +50,6 @@ def finetune(resolved: ResolvedRecipe, store: Store, side: str, stop: Callable[[
         if stop():
             raise Cancelled
     yield Trained(side, key, 0)
-
-
-def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
-    """The rate of step number ``step`` (from 0): linear up over ``warmup`` · steps, then linear down to zero."""
-    rise = max(1, math.ceil(warmup * steps))
-    if step < rise:
-        return peak * (step + 1) / rise
-    return peak * (steps - step) / (steps - rise + 1)
-
-
-def rate_at(recipe: Recipe, step: int) -> float:
-    """The learning rate of step number ``step`` (from 0) of the whole training, whose continuations begin anew."""
-    first, begins = recipe.stop_at or recipe.steps, 0
-    for steps, carried_out in [(recipe.steps, first), *((more, more) for more in recipe.continued or ())]:
-        if step < begins + carried_out:
-            return learning_rate(step - begins, steps, recipe.warmup, recipe.learning_rate)
-        begins += carried_out
-    raise ValueError(f"the training has no step {step}")
 
 
 def batch_of(step: int, rows: int, size: int, seed: int) -> np.ndarray:

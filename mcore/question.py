@@ -11,9 +11,11 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,6 +28,7 @@ from pydantic import (
     model_validator,
 )
 
+from mcore import rowparts
 from mcore.errors import QuestionError
 
 PROBES = ("loss", "accuracy", "knowledge", "macro_f1", "calibration", "agreement", "ensemble")
@@ -52,6 +55,20 @@ def _scheme(value: Any) -> Any:
 
 
 Address = Annotated[str, BeforeValidator(_scheme), Field(max_length=1000)]
+
+
+def _part(value: Any) -> Any:
+    if isinstance(value, str):
+        rowparts.between(value)
+    return value
+
+
+RowsPart = Annotated[str | Annotated[float, Field(gt=0, le=1)], BeforeValidator(_part)]
+
+
+def _unless(usual: str) -> Callable[[Any], Any]:
+    """The value, or None for the ``usual`` one: what is left out and what is said are one question."""
+    return lambda value: None if value == usual else value
 
 
 class Task(Frozen):
@@ -81,13 +98,14 @@ class Task(Frozen):
 class Recipe(Frozen):
     """How to fine-tune ``base`` on the training rows of ``task``: AdamW, warm-up, then linear decay to zero.
 
-    ``rows`` names a part of the training split: ``all``, ``half-1``, ``half-2`` or a fraction in (0, 1].
+    ``rows`` names a part of the training split (``mcore.rowparts``). ``optimizer``: torch's AdamW (left out), Adam, or SGD with a momentum
+    of 0.9, which both take ``weight_decay`` as a penalty in the gradient. ``decay``: "none" stays at the learning rate after the warm-up.
     ``warmup`` is a fraction of the steps. ``cartography`` counts the training rows that are followed.
     ``stop_at`` leaves the training at that step, its schedule being that of all ``steps``; ``continued`` goes on from
     there for so many steps more, each time with a new optimiser, warm-up and decay.
     """
 
-    LATER = ("stop_at", "continued")
+    LATER = ("stop_at", "continued", "optimizer", "decay")
 
     base: Address
     task: Task
@@ -97,13 +115,15 @@ class Recipe(Frozen):
     learning_rate: float = Field(5e-4, gt=0, le=10)
     head_seed: int = Field(1, ge=0, le=2**31 - 1)
     data_seed: int = Field(1, ge=0, le=2**31 - 1)
-    rows: Literal["all", "half-1", "half-2"] | Annotated[float, Field(gt=0, le=1)] = "all"
+    rows: RowsPart = "all"
     weight_decay: float = Field(0.01, ge=0, le=10)
     warmup: float = Field(0.1, ge=0, le=1)
     clip: float = Field(1.0, gt=0, le=1e6)
     cartography: int = Field(1024, ge=0, le=1_000_000)
     stop_at: int | None = Field(None, ge=1)
     continued: Annotated[list[Annotated[int, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=8)] | None = None
+    optimizer: Annotated[Literal["adamw", "adam", "sgd"] | None, AfterValidator(_unless("adamw"))] = None
+    decay: Annotated[Literal["linear", "none"] | None, AfterValidator(_unless("linear"))] = None
 
     @model_validator(mode="after")
     def _stops_on_its_way(self) -> Recipe:
@@ -135,7 +155,7 @@ BELONGS = {  # fields of a path -> the kinds that they mean something for
 }  # fmt: skip
 
 
-def _part(name: str) -> str:
+def _moving(name: str) -> str:
     layers = re.fullmatch(r"layers:(\d{1,4})-(\d{1,4})", name)
     if name not in PARTS and not (layers and int(layers[1]) <= int(layers[2])):
         raise ValueError(f"should be one of {', '.join(PARTS)}, or layers:K-M")
@@ -169,10 +189,10 @@ class PathSpec(Frozen):
     weight_decay: float | None = Field(None, ge=0, le=10)
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
     task: Task | None = None
-    rows: Literal["all", "half-1", "half-2"] | Annotated[float, Field(gt=0, le=1)] | None = None
+    rows: RowsPart | None = None
     train: Annotated[str, BeforeValidator(_bending)] | None = None
     per: Literal["tensor", "layer", "block"] | None = None
-    move: Annotated[list[Annotated[str, BeforeValidator(_part)]], Field(min_length=1, max_length=16)] | None = None
+    move: Annotated[list[Annotated[str, BeforeValidator(_moving)]], Field(min_length=1, max_length=16)] | None = None
     rest: Literal["a", "b"] | None = None
     base: Address | None = None
     scale: float | None = Field(None, ge=-2, le=2)

@@ -17,6 +17,7 @@ from mcore.labels import by_names, may_fit
 from mcore.question import FITTED, Experiment, PathSpec, Recipe, Task, fingerprint
 from mcore.reading import Kind, Read
 from mcore.route import Route, route
+from mcore.rowparts import alike
 from mcore.sources import look
 from mcore.tasks import Rows
 
@@ -173,6 +174,7 @@ def _resolved_recipe(
     recipe: Recipe, base: Checkpoint, training: ResolvedTask, validation: ResolvedTask | None
 ) -> ResolvedRecipe:
     def identity(recipe: Recipe) -> str:
+        recipe = recipe.model_copy(update={"rows": alike(recipe.rows)})
         return fingerprint({
             "recipe": recipe.model_dump(mode="json", exclude={"base", "task"}), "base": base.digest, "training": training.identity,
             "validation": validation and validation.identity, "version": TRAINING_VERSION,

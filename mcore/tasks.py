@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from mcore import hubdata
+from mcore import hubdata, rowparts
 from mcore.checkpoints import BUILTIN, file_digest
 from mcore.columns import MOST_FILE_BYTES, ClassNames, Columns, read
 from mcore.errors import QuestionError, first_line
@@ -112,14 +112,10 @@ def known() -> dict[str, dict]:
 
 
 def part(rows: Rows, name: str | float, field: str) -> Rows:
-    """A named part of training rows: ``all``, two disjoint halves, or a fraction of them."""
+    """A part of training rows by its name (``mcore.rowparts``)."""
     if name == "all":
         return rows
-    order = np.random.default_rng([0, 2]).permutation(len(rows))
-    half = len(rows) // 2
-    chosen = {"half-1": order[:half], "half-2": order[half:]}.get(name)
-    if chosen is None:
-        chosen = order[: round(float(name) * len(rows))]
+    chosen = np.random.default_rng([0, 2]).permutation(len(rows))[rowparts.places(name, len(rows))]
     if not len(chosen):
         raise QuestionError(field, f"{name} of {len(rows)} rows is none", "train on a larger part")
     return rows.take(chosen)

@@ -20,10 +20,12 @@ from mcore.followed import followed
 from mcore.live import new_model, tensors_of
 from mcore.modelcard import write_card
 from mcore.objectives import HeadObjective
+from mcore.question import Recipe
 from mcore.resolve import ResolvedRecipe
 from mcore.store import Store
 
 STATE = "state.safetensors"
+MOMENTUM = 0.9  # of SGD
 
 
 class Trainer:
@@ -41,7 +43,7 @@ class Trainer:
         decayed = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+        self.optimizer = _optimizer(recipe, groups)
         self.followed = followed(training.rows, recipe)
         self.watched = {
             name: self.objective.watch(rows)
@@ -144,6 +146,14 @@ class Trainer:
 
     def _parameters(self) -> list[torch.nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+
+def _optimizer(recipe: Recipe, groups: list[dict]) -> torch.optim.Optimizer:
+    """Torch's own; Adam and SGD take the weight decay as a penalty in the gradient, AdamW apart from it (Loshchilov and Hutter 2019)."""
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=MOMENTUM, fused=True)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.learning_rate, fused=True)
 
 
 def _told(state: Path) -> dict[str, str] | None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,9 +23,10 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from mcore.cartography import Cartography
 from mcore.errors import Cancelled, McoreError, QuestionError
 from mcore.events import Trained, Training
-from mcore.finetune import SAVES, batch_of, finetune, learning_rate
+from mcore.finetune import SAVES, batch_of, finetune
 from mcore.question import parse_recipe
 from mcore.resolve import resolve_recipe
+from mcore.schedule import learning_rate
 from mcore.store import Store
 
 STEPS = 24
@@ -227,8 +229,12 @@ def test_the_model_loads_with_transformers_alone_and_names_its_labels(once):
 
 def test_the_card_holds_the_recipe_that_makes_it_again(once, recipe, store):
     card = (once[0] / "README.md").read_text()
-    written = parse_recipe(card.partition("```json")[2].partition("```")[0])
-    assert resolve_recipe(written).fingerprint == resolve_recipe(recipe()).fingerprint
+    written = json.loads(card.partition("```json")[2].partition("```")[0])
+    known = recipe()
+    base, task = (Path(one.removeprefix("local:")).name for one in (known.base, known.task.task))
+    assert written["base"].startswith(f"local:{base}@") and written["task"]["task"].startswith(f"local:{task}@") and "on your machine" in card
+    again = parse_recipe(written | {"base": known.base, "task": written["task"] | {"task": known.task.task}})
+    assert resolve_recipe(again).fingerprint == resolve_recipe(known).fingerprint
 
 
 @pytest.mark.parametrize("family", ["gpt2", "roberta", "distilbert", "albert", "modernbert"])
