@@ -35,26 +35,27 @@ class ReadOut:
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """features: [rows, features]. Returns float32 [rows, outputs]: logits of the labels, or the one score."""
-        return (_standardised(features, self.mean, self.deviation) @ self.weights).astype(np.float32)
+        return (standardised(features, self.mean, self.deviation) @ self.weights).astype(np.float32)
 
 
-def fitting_rows(task: Task, evaluated: Rows, field: str) -> Rows:
+def fitting_rows(task: Task, evaluated: Rows, field: str, asked: str = "read") -> Rows:
     """The training rows that the read-out of ``task`` is fitted on: a seeded sample, none with a text that is evaluated.
 
-    Raises ``QuestionError`` below ``field`` where there are none.
+    Raises ``QuestionError`` below ``field``, of what ``asked`` for a read-out, where there are none.
     """
+    asked = f"{field}.{asked}"
     if evaluated.kind == "texts":
-        raise QuestionError(f"{field}.read", "a head cannot be fitted to rows without labels", "name the label's column, or read tokens")
+        raise QuestionError(asked, "a head cannot be fitted to rows without labels", "name the label's column, or read tokens")
     split = "train" if tasks.has_rows(task, "train", field) else None  # None: what else the data call it
     named, rows = tasks.open_task(task.model_copy(update={"split": split, "limit": MOST_ROWS + len(evaluated)}), field, "train")
     if not named.split.startswith("train"):
-        raise QuestionError(f"{field}.read", "a head is fitted on training rows, and the data have no split train", "choose data that have one")
+        raise QuestionError(asked, "a head is fitted on training rows, and the data have no split train", "choose data that have one")
     known = set(evaluated.texts)
     free = np.array([i for i, text in enumerate(rows.texts) if text not in known], np.int64)
     chosen = rows.take(tasks.sample(free, MOST_ROWS, task.sample_seed))
     if len(chosen) < FEWEST_ROWS or len(set(chosen.labels.tolist())) < 2:
         raise QuestionError(
-            f"{field}.read", f"{len(chosen)} training rows are left that are not evaluated, too few to fit a head on",
+            asked, f"{len(chosen)} training rows are left that are not evaluated, too few to fit a head on",
             "evaluate the split validation or a smaller limit",
         )  # fmt: skip
     return chosen
@@ -69,12 +70,12 @@ def fit(features: np.ndarray, rows: Rows) -> ReadOut:
     if not np.isfinite(features).all():
         raise McoreError("The hidden states that a head is fitted on are no numbers; try precision float32 or another endpoint.")
     mean, deviation = features.mean(axis=0), features.std(axis=0)
-    inputs = _standardised(features, mean, deviation)
-    solve = _logistic(inputs, rows.labels, len(rows.names)) if rows.kind == "classes" else _ridge(inputs, rows.labels)
+    inputs = standardised(features, mean, deviation)
+    solve = _logistic(inputs, rows.labels, len(rows.names)) if rows.kind == "classes" else ridge(inputs, rows.labels)
     return ReadOut(mean, deviation, solve)
 
 
-def _standardised(features: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+def standardised(features: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """float64 [rows, features + 1]: mean 0 and deviation 1 on the rows that were fitted on, then a column of ones."""
     spread = np.where(deviation > 0, deviation, 1.0)
     return np.column_stack([(np.asarray(features, np.float64) - mean) / spread, np.ones(len(features))])
@@ -104,9 +105,12 @@ def _logistic(inputs: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarra
     return found.x.reshape(inputs.shape[1], classes)
 
 
-def _ridge(inputs: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Weights [inputs, 1] of the least mean squared error + PENALTY · Σ weights², the bias (the mean score) free."""
-    centred, middle = inputs[:, :-1], scores.mean()
+def ridge(inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Weights [inputs, outputs] of the least mean squared error + PENALTY · Σ weights², the bias (the mean target) free.
+
+    inputs: as ``standardised`` gives them. targets: [rows], or [rows, outputs], each of which has its own solution.
+    """
+    centred, middle = inputs[:, :-1], targets.mean(axis=0)
     square = centred.T @ centred / len(inputs) + PENALTY * np.eye(centred.shape[1])
-    weights = np.linalg.solve(square, centred.T @ (scores - middle) / len(inputs))
-    return np.append(weights, middle)[:, None]
+    weights = np.linalg.solve(square, centred.T @ (targets - middle) / len(inputs))
+    return np.vstack([weights.reshape(centred.shape[1], -1), np.atleast_1d(middle)])

@@ -54,14 +54,7 @@ def in_order(resolved: Resolved) -> list[Point]:
 def key(resolved: Resolved, point: Point, orders: Orders) -> str:
     """The key of the responses at a point."""
     task, head = resolved.tasks[point.task], resolved.heads[point.task]
-    way, ends = resolved.route, (resolved.a, resolved.b)
-    weights = [[end.fingerprint, c] for end, c in zip(ends, (1.0 - point.t, point.t), strict=True)]
-    if way.fingerprint and not (way.whole and point.t in (0.0, 1.0)):  # at its ends every path is A or B
-        weights = [["path", way.fingerprint, point.t]]
-    elif resolved.a.fingerprint != resolved.b.fingerprint:
-        weights = [[one, c] for one, c in weights if c]
-    elif len({order.columns for order in orders.values()}) < 2:  # one model, read in one way, is the same at every t
-        weights = [[resolved.a.fingerprint, 1.0]]
+    weights = weights_at(resolved, point.t, alike=len({order.columns for order in orders.values()}) < 2)
     return fingerprint({
         "weights": weights,
         "head": resolved.endpoint(head).fingerprint if head in ("a", "b") else head,
@@ -73,6 +66,17 @@ def key(resolved: Resolved, point: Point, orders: Orders) -> str:
         "version": EVALUATION_VERSION,
         **({} if resolved.kind == "classifier" else {"kind": resolved.kind}),
     })  # fmt: skip
+
+
+def weights_at(resolved: Resolved, t: float, alike: bool = True) -> list:
+    """What stands for the weights at t. ``alike``: where A and B are one model they are read in one way, so that every t is the same."""
+    way, ends = resolved.route, (resolved.a, resolved.b)
+    if way.fingerprint and not (way.whole and t in (0.0, 1.0)):  # at its ends every path is A or B
+        return [["path", way.fingerprint, t]]
+    weights = [[end.fingerprint, c] for end, c in zip(ends, (1.0 - t, t), strict=True)]
+    if resolved.a.fingerprint != resolved.b.fingerprint:
+        return [[one, c] for one, c in weights if c]
+    return [[resolved.a.fingerprint, 1.0]] if alike else weights
 
 
 def orders(resolved: Resolved, task: int, store: Store) -> Orders | None:

@@ -31,7 +31,8 @@ from pydantic import (
 from mcore import rowparts
 from mcore.errors import QuestionError
 
-PROBES = ("loss", "accuracy", "knowledge", "macro_f1", "calibration", "agreement", "ensemble")
+PROBES = ("loss", "accuracy", "knowledge", "macro_f1", "calibration", "agreement", "ensemble", "readout", "cka")
+LAYERWISE = ("readout", "cka")  # those that look at the hidden states of each layer
 MOST_POINTS = 1001
 MOST_BYTES = 256 * 1024  # of a question written as JSON: more is not a question
 SCHEMES = ("hub:", "builtin:", "local:")
@@ -217,8 +218,42 @@ class LabelNames(Frozen):
     b: list[str] | None = None
 
 
+Pool = Literal["first", "last", "mean"]
+
+
+def _layers(value: Any) -> Any:
+    """A list of them without repeats, in their order, the embeddings first."""
+
+    def known(one: Any) -> bool:
+        return one == "embeddings" or (isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 10_000)
+
+    if value == "all":
+        return value
+    if not (isinstance(value, list) and 0 < len(value) <= 1000 and all(map(known, value))):
+        raise ValueError("should be all, or a list of numbers from 0 and embeddings")
+    return sorted(set(value), key=lambda one: -1 if one == "embeddings" else one)
+
+
+class Representation(Frozen):
+    """Which features the probes "readout" and "cka" look at, and what is read out of them.
+
+    ``layers``: all, or some of them: "embeddings" and numbers from 0. ``pool``: the state of a text's first token (a class token), its
+    last one, or the mean over its tokens. ``task``: the rows, and the labels to read out; the first task's where it is left out.
+    ``seed`` shuffles the labels of the control.
+    """
+
+    LATER = ("task",)
+
+    layers: Annotated[Literal["all"] | list[Literal["embeddings"] | int], BeforeValidator(_layers)] = "all"
+    pool: Pool = "mean"
+    task: Task | None = None
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+
+
 class Experiment(Frozen):
-    """Two endpoints, the tasks to read along the path between them, and how finely."""
+    """Two endpoints, the tasks to read along the path between them, and how finely. ``representation``: of the probes "readout" and "cka"."""
+
+    LATER = ("representation",)
 
     version: Literal[1]
     a: Endpoint
@@ -228,11 +263,12 @@ class Experiment(Frozen):
     points: Annotated[int, Field(ge=2, le=MOST_POINTS)] | Annotated[
         list[Annotated[float, Field(ge=-0.5, le=1.5)]], Field(min_length=1, max_length=MOST_POINTS)
     ] = 26
-    probes: list[Literal["loss", "accuracy", "knowledge", "macro_f1", "calibration", "agreement", "ensemble"]] = Field(
+    probes: list[Literal["loss", "accuracy", "knowledge", "macro_f1", "calibration", "agreement", "ensemble", "readout", "cka"]] = Field(
         default=["loss", "accuracy", "knowledge"]
     )
     precision: Literal["float32", "bfloat16"] = "float32"
     labels: LabelNames = LabelNames()
+    representation: Representation | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -327,7 +363,7 @@ def _is_branch(part: int | str) -> bool:
 
 
 def _fields_beside(loc: tuple, model: type[BaseModel]) -> list[str]:
-    inside = {"task": Task, "tasks": Task, "path": PathSpec, "labels": LabelNames}
+    inside = {"task": Task, "tasks": Task, "path": PathSpec, "labels": LabelNames, "representation": Representation}
     above = [part for part in loc[:-1] if isinstance(part, str)]
     if not above:
         return list(model.model_fields)

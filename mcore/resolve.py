@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from mcore import fitted, hub, reading, tasks
+from mcore import fitted, hub, question, reading, representation, tasks
 from mcore.checkpoints import Checkpoint
 from mcore.errors import NoHead, QuestionError
 from mcore.joinable import check_joinable
 from mcore.labels import by_names, may_fit
 from mcore.question import FITTED, Experiment, PathSpec, Recipe, Task, fingerprint
 from mcore.reading import Kind, Read
+from mcore.representation import Representation
 from mcore.route import Route, route
 from mcore.rowparts import alike
 from mcore.sources import look
@@ -113,6 +114,7 @@ class Resolved:
     notices: list[str]
     kind: Kind = "classifier"  # of the live model
     route: Route = field(default_factory=lambda: Route(PathSpec()))
+    representation: Representation | None = None  # of the probes that look at hidden states; None where none is asked for
 
     def endpoint(self, side: str) -> Endpoint:
         return self.a if side == "a" else self.b
@@ -133,9 +135,10 @@ def resolve(experiment: Experiment) -> Resolved:
         experiment.path, (a.looked_at, b.looked_at), (a.fingerprint, b.fingerprint), asked[0], [task.rows for task in resolved_tasks],
         first.max_length, first.read, _outputs(heads, a, b, first), frozenset(heads),
     )  # fmt: skip
+    states = _representation(experiment, first, a, kind)
     written = experiment.model_dump(mode="json")
     written |= {"a": _written(a), "b": _written(b), "tasks": [t.task.model_dump(mode="json") for t in resolved_tasks]}
-    written |= {"path": way.spec.model_dump(mode="json")}
+    written |= {"path": way.spec.model_dump(mode="json"), **({"representation": states.spec.model_dump(mode="json")} if states else {})}
     return Resolved(
         experiment=Experiment.model_validate(written),
         a=a,
@@ -146,10 +149,12 @@ def resolve(experiment: Experiment) -> Resolved:
             "a": a.fingerprint, "b": b.fingerprint, "tasks": [t.identity for t in resolved_tasks],
             "path": way.fingerprint or {"kind": "linear", "align": "none"}, "t": experiment.ts(), "probes": sorted(set(experiment.probes)),
             "precision": experiment.precision, "labels": written["labels"], "version": EVALUATION_VERSION,
+            **({"representation": states.identity} if states else {}),
         }),
         notices=_aged(experiment) + _notices(a, b, resolved_tasks),
         kind=kind,
         route=way,
+        representation=states,
     )  # fmt: skip
 
 
@@ -231,6 +236,26 @@ def _read(task: ResolvedTask, field: str, kind: Kind, a: Endpoint, b: Endpoint) 
     return replace(task, task=named_task, read=read, fitting=fitting)
 
 
+def _representation(experiment: Experiment, first: ResolvedTask, a: Endpoint, kind: Kind) -> Representation | None:
+    """What the probes of the layers look at: of the first task, or of one that is named for them. Any labelled task will do."""
+    probes = representation.asked_for(experiment.probes)
+    if not probes:
+        return None
+    spec, task, at = experiment.representation or question.Representation(), first, "representation.task"
+    if spec.task is not None:
+        task = _task(spec.task, at, "evaluate", a.looked_at)
+        if unused := next((name for name in ("read", "answers", "normalised") if getattr(spec.task, name) is not None), None):
+            raise QuestionError(f"{at}.{unused}", "the layers are looked at, and the model is not asked for an answer", "leave it out")
+    representation.check_layers(spec, a.looked_at.config, kind)
+    fitting = None
+    if "readout" in probes:
+        if task.rows.labels is None or isinstance(task.rows.answers, list):
+            raise QuestionError(at, "a read-out needs labels that all rows share, and the first task has none", "name a labelled task for it, or leave the probe readout out")
+        fitting = fitted.fitting_rows(task.task, task.rows, at, "split")
+    rows = representation.sampled(task.rows, task.task.sample_seed)
+    return Representation(spec.model_copy(update={"task": task.task}), probes, rows, task.max_length, fitting)
+
+
 def _fits(end: Endpoint, rows: Rows) -> bool:
     """Whether the endpoint's head can be meant for these rows; a score is read from a head with one output."""
     if rows.kind == "classes":
@@ -292,6 +317,7 @@ def _aged(experiment: Experiment) -> list[str]:
     data = [end.task.task for end in ends if isinstance(end, Recipe)] + [task.task for task in experiment.tasks]
     models += [experiment.path.base] if experiment.path.base else []
     data += [experiment.path.task.task] if experiment.path.task else []
+    data += [experiment.representation.task.task] if experiment.representation and experiment.representation.task else []
     told = [hub.aged(address, "model") for address in models] + [hub.aged(address, "dataset") for address in data]
     return list(dict.fromkeys(filter(None, told)))
 

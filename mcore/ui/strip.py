@@ -24,6 +24,8 @@ PROBE_NAMES = {
     "calibration": "calibration",
     "agreement": "agreement with A and B",
     "ensemble": "ensemble of A and B",
+    "readout": "read-out of each layer",
+    "cka": "CKA of each layer with A and B",
 }
 
 
@@ -89,7 +91,7 @@ def _more(now: Standing | None, wrong: QuestionError | None) -> None:
         "Probes",
         PROBES,
         format_func=PROBE_NAMES.get,
-        help="What is read off the models' outputs; a further one costs no model run.",
+        help="What is read off the models' outputs; a further one costs no model run, but for those of the layers, which run each model once more.",
         **draft.bound(
             "in.probes", ("probes",), given if given is not None else ["loss", "accuracy", "knowledge"], list
         ),
