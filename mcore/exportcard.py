@@ -10,6 +10,7 @@ from mcore.link import link
 from mcore.measures import named
 from mcore.names import endpoint_name, task_name
 from mcore.pin import pinned
+from mcore.portable import portable
 from mcore.question import Experiment
 from mcore.resolve import Endpoint, Resolved
 from mcore.store import Store
@@ -23,6 +24,7 @@ def write_card(folder: Path, experiment: Experiment, resolved: Resolved, take: T
     licences = [licence(end) for end in (resolved.a, resolved.b)]
     a, b = (_plain(endpoint_name(end)) for end in (experiment.a, experiment.b))
     t = f"{take.t:.12g}"
+    question, asked = portable(pinned(experiment, resolved.experiment), resolved), portable(resolved.experiment, resolved)
     command = f"python -m mcore export EXPERIMENT.json --t {t} --dtype {take.dtype} --out MODEL_DIR"
     card = f"""---
 library_name: transformers
@@ -48,16 +50,26 @@ Explorer. Its weights were blended in float32 and saved in {take.dtype}.
 `{command}` with this experiment, in which every name is resolved (fingerprint `{resolved.fingerprint}`):
 
 ```json
-{json.dumps(resolved.experiment.model_dump(mode="json"), indent=1)}
+{json.dumps(asked.model_dump(mode="json"), indent=1)}
 ```
 
-The share link's query string:
+{_link_told(resolved.experiment, asked)}
 
 ```
-{link(pinned(experiment, resolved.experiment))}
+{link(question)}
 ```
 """
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _link_told(experiment: Experiment, given: Experiment) -> str:
+    """What stands over the link; whether it leads anywhere but on the author's machine."""
+    if given == experiment:
+        return "The share link's query string:"
+    return """`local:NAME@DIGEST` stands for a folder or a file of the machine that this model was made on, by its last name and the
+first digits of its digest: of a file its SHA-256, of a model what the app shows as the identity of its weights. So this experiment
+cannot be run as it stands, nor opened from the link: put the path of the same files on your machine in each such place. The
+fingerprint tells whether they are the same. The share link's query string:"""
 
 
 def licence(end: Endpoint) -> str | None:

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 from mcore.names import steps_text
+from mcore.portable import portable_recipe
+from mcore.question import Recipe
 from mcore.resolve import ResolvedRecipe
 
 
 def write_card(folder: Path, resolved: ResolvedRecipe, curve: list[dict]) -> None:
     """Write ``README.md`` and, for programs, ``training.json`` (recipe, curve) into ``folder``."""
-    recipe = resolved.recipe.model_dump(mode="json")
+    given = portable_recipe(resolved)
+    recipe = given.model_dump(mode="json")
     last = next((seen for seen in reversed(curve) if seen["validation_accuracy"] is not None), None)
     reached = (
         f"Validation ({len(resolved.validation.rows)} rows): accuracy {last['validation_accuracy']:.1%}, "
@@ -24,7 +27,7 @@ library_name: transformers
 tags:
 - mode-connectivity
 ---
-# {resolved.base.address} tuned on {resolved.recipe.task.task}
+# {given.base} tuned on {given.task.task}
 
 Made by the Mode Connectivity Explorer from the recipe below: {len(resolved.training.rows):,} training rows,
 {steps_text(resolved.recipe)}. {reached}
@@ -36,8 +39,18 @@ Labels: {", ".join(resolved.labels)}.
 ```
 
 `python -m mcore finetune RECIPE.json --out DIR` with this recipe makes the model again (fingerprint
-`{resolved.fingerprint}`).
+`{resolved.fingerprint}`).{_paths_told(resolved.recipe, given)}
 """
     (folder / "README.md").write_text(card, encoding="utf-8")
     told = {"recipe": recipe, "fingerprint": resolved.fingerprint, "labels": list(resolved.labels), "curve": curve}
     (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _paths_told(recipe: Recipe, given: Recipe) -> str:
+    """Says so where the recipe above cannot be carried out as it stands."""
+    if given == recipe:
+        return ""
+    return """
+
+`local:NAME@DIGEST` stands for a folder or a file of the machine that it was made on, by its last name and the first digits of its
+digest: put the path of the same files on your machine there."""

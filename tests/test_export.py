@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -203,11 +204,47 @@ def test_the_card_says_how_to_make_it_again_and_what_was_measured(saved, rows, s
     losses = charted(question, store)
     card = (taken(question, store, tmp_path / "out", dtype="bfloat16") / "README.md").read_text()
     assert f"loss {losses[T]:.4f} (nats)" in card and "--t 0.4 --dtype bfloat16" in card
-    again = parse(json.loads(card.partition("```json\n")[2].partition("\n```")[0]))
+    given = json.loads(card.partition("```json\n")[2].partition("\n```")[0])
+    named = {end.rpartition("@")[0]: end for end in (given["a"], given["b"])}
+    assert len(named) == 2 and "cannot be run as it stands, nor opened from the link" in card
+    of = unlink(next(line for line in card.splitlines() if line.startswith("v=1&q=")))
+    assert (of.a, of.b, of.tasks[0].task) == (given["a"], given["b"], given["tasks"][0]["task"]) and of.points == question.points
+    with pytest.raises(QuestionError, match="there is no folder"):
+        resolve(of)
+    given |= {"a": question.a, "b": question.b}  # as the card says: the same files where they are here
+    given["tasks"][0]["task"] = question.tasks[0].task
+    again = parse(given)
     assert resolve(again).fingerprint == resolve(question).fingerprint
-    assert unlink(next(line for line in card.splitlines() if line.startswith("v=1&q="))) == question
     remade = taken(again, store, tmp_path / "again", dtype="bfloat16")
     assert (remade / "model.safetensors").read_bytes() == (tmp_path / "out" / "model.safetensors").read_bytes()
+
+
+def test_no_file_of_what_was_saved_names_a_path_of_this_machine(saved, store, tmp_path):
+    base, other = saved("bert", 5, opener=AutoModel), saved("bert", 7, opener=AutoModel)
+    file = tiny.learnable(tmp_path / "my rows.csv", rows=120)
+    task = {"task": f"local:{file}", "max_length": 16}
+    recipe = {"base": f"local:{base}", "task": task, "steps": 2, "batch_size": 8}
+    paths = [{"kind": "bezier", "steps": 1, "batch_size": 4, "task": task | {"split": "train"}}, {"kind": "task-vector", "base": f"local:{other}"}]
+    for number, path in enumerate(paths):
+        question = parse(tiny.experiment(recipe, recipe | {"head_seed": 2}, task | {"split": "validation"}, points=[0.0, T, 1.0], path=path))
+        folder = taken(question, store, tmp_path / f"out{number}")
+        resolved = resolve(question)
+        for one in [*folder.iterdir(), *store.folder(resolved.a.fingerprint).glob("*.*")]:
+            assert not any(str(hidden).encode() in one.read_bytes() for hidden in (tmp_path, base, base.parent, other)), one.name
+        card = (folder / "README.md").read_text()
+        link = unlink(next(line for line in card.splitlines() if line.startswith("v=1&q=")))
+        assert not any(str(hidden) in link.model_dump_json() for hidden in (tmp_path, base.parent, other.parent))
+        assert f'"base": "local:{base.name}@{resolved.a.looked_at.digest[:12]}"' in card
+        assert f'"task": "local:my-rows.csv@{sha256(file.read_bytes()).hexdigest()[:12]}"' in card
+    assert f'"base": "local:{other.name}@{resolved.route.base.digest[:12]}"' in card
+
+
+def test_a_card_without_paths_of_this_machine_says_nothing_of_them(store, tmp_path):
+    ends, task = ("builtin:austen@0", "builtin:austen@1000"), {"task": "builtin:speech", "limit": 8, "read": "fitted"}
+    card = (taken(parse(tiny.experiment(*ends, task, points=2)), store, tmp_path / "out") / "README.md").read_text()
+    assert "local:" not in card and "The share link's query string:" in card
+    again = unlink(next(line for line in card.splitlines() if line.startswith("v=1&q=")))
+    assert resolve(again).fingerprint == resolve(parse(json.loads(card.partition("```json\n")[2].partition("\n```")[0]))).fingerprint
 
 
 def test_a_strangers_words_are_words_in_the_card(saved, store, tmp_path):

@@ -134,7 +134,7 @@ def _hub(now: Standing, chosen: Take) -> None:
             for _, event in engine.engine().jobs.events(job.id):
                 if isinstance(event, events.Pushed):
                     show(text(f"It is at {event.url}", "note"))
-    show(text("The card of the model holds the question with the addresses that it names.", "quiet"))
+    show(text("The card of the model holds the question. Folders and files of this machine stand there by their last names and digests.", "quiet"))
     with st.popover("Token", icon=":material/key:", key="token-take"):
         token.form("take")
 
