@@ -88,11 +88,15 @@ class WeightSet:
         self.names = frozenset(self.where)
         self._rows = dict(rows or {})
 
+    def source(self, name: str) -> tuple[Path, str, tuple[int, ...] | None]:
+        """What stands for the tensor's numbers: file, name in it, and the rows that are taken where not all are in order."""
+        return self.where[name].file, self.where[name].name, self._rows.get(name)
+
     def read(self, name: str) -> torch.Tensor:
         """The whole tensor, as stored."""
         stored = self.stored[name]
         tensor = torch.empty(stored.shape, dtype=stored.dtype)
-        self._fill(name, 0, tensor.view(-1))
+        self.fill(name, 0, tensor.view(-1))
         rows = self._rows.get(name)
         return tensor if rows is None else tensor[list(rows)]
 
@@ -124,7 +128,7 @@ class WeightSet:
             return
         for start in range(0, stored.count, PIECE):
             raw = buffers.raw(min(PIECE, stored.count - start), stored.dtype)
-            self._fill(name, start, raw)
+            self.fill(name, start, raw)
             yield raw if stored.dtype is torch.float32 else buffers.wide(raw)
 
     def copy(self, name: str, live: torch.Tensor, buffers: Buffers) -> None:
@@ -132,7 +136,7 @@ class WeightSet:
         stored = self.stored[name]
         direct = live.device.type == "cpu" and live.dtype is stored.dtype and live.is_contiguous()
         if direct and name not in self._rows:
-            self._fill(name, 0, live.view(-1))
+            self.fill(name, 0, live.view(-1))
         elif live.is_contiguous() and live.dtype.is_floating_point:
             flat, start = live.view(-1), 0
             for piece in self.pieces(name, buffers):
@@ -141,8 +145,8 @@ class WeightSet:
         else:
             live.copy_(self.read(name))
 
-    def _fill(self, name: str, start: int, into: torch.Tensor) -> None:
-        """Reads elements from ``start`` on into a flat tensor of the stored dtype, as many as it has."""
+    def fill(self, name: str, start: int, into: torch.Tensor) -> None:
+        """Reads elements, as they stand in the file, from ``start`` on into a flat tensor of the stored dtype, as many as it has."""
         stored = self.stored[name]
         if not into.numel():
             return

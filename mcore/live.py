@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from safetensors import safe_open
@@ -28,14 +28,18 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from mcore import deltas
 from mcore.blend import Coefficients, Place, WeightSet, blend
 from mcore.bounds import check_built
 from mcore.checkpoints import Checkpoint
+from mcore.delta import add, merged, plain_name
 from mcore.errors import McoreError, QuestionError, first_line
 from mcore.labels import Order
+from mcore.methods import Structure
 from mcore.paths import Path
 from mcore.question import PathSpec, fingerprint
 from mcore.reading import LANGUAGE, Kind
+from mcore.standing import Content, Standing, content
 from mcore.store import Store
 
 transformers_logging.set_verbosity_error()
@@ -68,6 +72,7 @@ class Live:
     only: dict[str, str]
     path: Path = STRAIGHT
     untouched: WeightSet | None = None  # what "b" was before its units were permuted
+    standing: Standing = field(default_factory=Standing)  # what of all that is in ``tensors`` already
 
     def at_b(self) -> Live:
         """For the end of the path: B as it was read, whose outputs a permutation would change in their last digits."""
@@ -78,8 +83,12 @@ class Live:
 
         What only one side has is that side's at every t.
         """
-        body = {name: tensor for name, tensor in self.tensors.items() if name not in self.output_layer}
-        blend(body, list(self.weights.values()), self._given(coefficients, lambda name: self.only.get(name)))
+        self.standing.write(self._body(), list(self.weights.values()), self._given(coefficients, self.only.get))
+
+    def contents(self, coefficients: Coefficients, names: Collection[str]) -> dict[str, Content]:
+        """What ``place_body`` would write into tensors of the body: equal at two points where one stands still between them."""
+        sets, given = list(self.weights.values()), self._given(coefficients, self.only.get)
+        return {name: content(name, sets, self.standing.settled(name, self.tensors[name], sets, given(name))) for name in names}
 
     def place_head(self, coefficients: Coefficients, head: str, rows_of_b: Sequence[int] | None = None) -> None:
         """Write the output layer: blended, or that of one side; ``rows_of_b`` brings B's labels into A's order, which all others have."""
@@ -91,7 +100,10 @@ class Live:
             shape = source.read(name).shape
             if tensor.shape != shape:  # the tasks' label counts differ
                 tensor.data = tensor.data.new_empty(shape)
-        blend(layer, list((self.weights | {"b": b}).values()), given)
+        self.standing.write(layer, list((self.weights | {"b": b}).values()), given)
+
+    def _body(self) -> dict[str, torch.Tensor]:
+        return {name: tensor for name, tensor in self.tensors.items() if name not in self.output_layer}
 
     def _given(self, coefficients: Coefficients, side: Callable[[str], str | None]) -> Callable[[str], tuple[float, ...]]:
         """The coefficients of all sets for each tensor: those that are asked for, or all of one ``side`` where it alone is meant."""
@@ -107,20 +119,27 @@ class Live:
         return given
 
 
-def open_live(a: Checkpoint, b: Checkpoint, owner: str, store: Store, kind: Kind = "classifier") -> Live:
+def open_live(
+    a: Checkpoint, b: Checkpoint, owner: str, store: Store, kind: Kind = "classifier", structure: Structure | None = None, still: bool = False
+) -> Live:
     """One live model for the path from ``a`` to ``b``; ``owner`` names the side whose head it is built with.
 
-    Raises ``QuestionError`` that names the tensors where the two cannot be joined.
+    ``structure``: what both ends have beside the weights that transformers knows; where there is none, LoRA is merged. ``still``: what two
+    deltas take from the same place of their base is A's at every t, and no curve bends it. Raises ``QuestionError`` that names the tensors where the two cannot be joined.
     """
     if kind in LANGUAGE:
         _check_tied(a, b)
-    model, _ = load(b if owner == "b" else a, owner, kind)
+    owned = b if owner == "b" else a
+    model = built(owned, owner, kind) if owned.delta else load(owned, owner, kind)[0]
+    layer = output_layer(model) if kind == "classifier" else frozenset()
+    sides = {"a": a, "b": b}
+    weights = {side: weights_of(checkpoint, model, store, side, kind, structure is None) for side, checkpoint in sides.items()}
+    if structure:
+        add(model, structure)
+        weights = {side: _beside(model, one) for side, one in weights.items()}
     tensors = tensors_of(model)
     for tensor in tensors.values():  # every one is written before it is read; as loaded they hold on to the file's pages
         tensor.data = torch.empty_like(tensor)
-    layer = output_layer(model) if kind == "classifier" else frozenset()
-    sides = {"a": a, "b": b}
-    weights = {side: weights_of(checkpoint, model, store, side, kind) for side, checkpoint in sides.items()}
     absent = {side: {name for name in tensors if name not in weights[side].names} for side in sides}
     neither = sorted(absent["a"] & absent["b"])
     if kind == "body":
@@ -129,6 +148,9 @@ def open_live(a: Checkpoint, b: Checkpoint, owner: str, store: Store, kind: Kind
     elif neither:
         raise QuestionError("b", f"neither A nor B has the weights {', '.join(neither[:3])}", "tune one of them on the task first")
     only = {name: "b" if name in absent["a"] else "a" for name in (absent["a"] ^ absent["b"]) - layer}
+    if still and a.delta and b.delta:
+        there = weights["a"].names & weights["b"].names - layer
+        only |= {name: "a" for name in there & tensors.keys() if weights["a"].source(name) == weights["b"].source(name)}
     return Live(model, tokenizer_of(a), tensors, layer, weights, only)
 
 
@@ -191,11 +213,33 @@ def output_layer(model: PreTrainedModel) -> frozenset[str]:
     config.num_labels = model.config.num_labels + 1
     with torch.device("meta"):
         larger = AutoModelForSequenceClassification.from_config(config).state_dict()
-    return frozenset(name for name, tensor in model.state_dict().items() if larger[name].shape != tensor.shape)
+    return frozenset(name for name, tensor in model.state_dict().items() if name in larger and larger[name].shape != tensor.shape)
 
 
-def weights_of(checkpoint: Checkpoint, model: PreTrainedModel, store: Store, field: str, kind: Kind = "classifier") -> WeightSet:
-    """Where the tensors of ``model`` stand in the checkpoint's files; names that it lacks are left out."""
+def built(checkpoint: Checkpoint, field: str, kind: Kind = "classifier") -> PreTrainedModel:
+    """A model as the checkpoint's configuration describes it, for evaluation, in float32 and without its weights."""
+    try:
+        config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
+        check_built(checkpoint, config, OPENERS[kind], field)
+        return OPENERS[kind].from_config(config, dtype=torch.float32).eval()
+    except QuestionError:
+        raise
+    except Exception as error:  # whatever a stranger's configuration leads to
+        raise QuestionError(field, f"transformers cannot build it as {TOLD[kind]} ({first_line(error)})", "choose another checkpoint") from None
+
+
+def weights_of(
+    checkpoint: Checkpoint, model: PreTrainedModel, store: Store, field: str, kind: Kind = "classifier", whole: bool = True
+) -> WeightSet:
+    """Where the tensors of ``model`` (a plain one) stand in the checkpoint's files; names that it lacks are left out.
+
+    A delta lies over the weights of its base: merged with them where it is to be ``whole``, else under the names of what it has added.
+    """
+    if checkpoint.delta:
+        base = weights_of(checkpoint.base, model, store, field, kind)
+        own = WeightSet({name: Place(one.file, name) for name, one in checkpoint.tensors.items() if one.file.name == deltas.FILE})
+        over = own.where | (merged(own, checkpoint.delta, base, model, checkpoint.digest, store) if whole and checkpoint.delta.method == "lora" else {})
+        return WeightSet({name: place for name, place in (base.where | over).items() if not whole or name in tensors_of(model)})
     tensors, layer = tensors_of(model), output_layer(model) if kind == "classifier" else frozenset()
     places = _places(checkpoint, tensors, model)
     absent = [name for name in tensors if name not in places]
@@ -249,6 +293,12 @@ def new_model(base: Checkpoint, labels: Sequence[str], seed: int, store: Store, 
     return model, tokenizer
 
 
+def _beside(model: PreTrainedModel, plain: WeightSet) -> WeightSet:
+    """The same weights under the names that they have in a model to which something was added."""
+    places = {name: plain.where.get(name) or plain.where.get(plain_name(name)) for name in tensors_of(model)}
+    return WeightSet({name: place for name, place in places.items() if place})
+
+
 def _places(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], model: PreTrainedModel) -> dict[str, Place]:
     """By the same name, or one that has or lacks the prefix that transformers gives to the body; tied names count."""
     prefix = f"{model.base_model_prefix}."
@@ -267,11 +317,11 @@ def _places(checkpoint: Checkpoint, tensors: dict[str, torch.Tensor], model: Pre
 def _check_tied(a: Checkpoint, b: Checkpoint) -> None:
     """Raise a ``QuestionError`` where one has an output layer of its own and the other that of its embeddings."""
     tied = set()
-    for checkpoint, field in ((a, "a"), (b, "b")):
+    for checkpoint, side in ((a, "a"), (b, "b")):
         try:
             config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # whatever a stranger's configuration leads to
-            raise QuestionError(field, f"transformers cannot read its config.json ({first_line(error)})", "choose another checkpoint") from None
+            raise QuestionError(side, f"transformers cannot read its config.json ({first_line(error)})", "choose another checkpoint") from None
         tied.add(getattr(config.get_text_config(), "tie_word_embeddings", None))
     if len(tied) > 1:
         raise QuestionError("b", "the output layer is tied to the embeddings in one of A and B, and not in the other", "choose two of one kind")
