@@ -18,6 +18,7 @@ glossary: dict[str, str] = {
     "confidence": "How probable a label is to the model: the predicted one at a point, the true one in cartography.",
     "variability": "How much the probability of a row's true label varied during training (standard deviation).",
     "correctness": "The fraction of looks during training at which a row was predicted right.",
+    "flips": "How often a row went from right to wrong or back between two looks during training.",
     "calibration error": "How far confidence and accuracy lie apart, averaged over 15 bins of confidence.",
     "head": "The last layer, new in each fine-tuning, that turns what the model has read into a label.",
     "fitted head": "A linear read-out of the last hidden states, fitted at each t on training rows: what the body holds ready for a task.",

@@ -62,8 +62,7 @@ def held(t: Sequence[float], right: np.ndarray, resamples: int = RESAMPLES, seed
     rows = len(right)
     drawn = np.concatenate([block @ inside / rows for block in counts(rows, resamples, seed)]) if rows else np.zeros((0, len(names)))
     return {
-        name: Held(masks[name], interval(float(masks[name].mean()), drawn[:, i]) if rows else Estimate(0.0), _along(right, masks[name]))
-        for i, name in enumerate(names)
+        name: Held(masks[name], _share(masks[name], drawn[:, i]), _along(right, masks[name])) for i, name in enumerate(names)
     }
 
 
@@ -71,6 +70,12 @@ def half(t: Sequence[float], along: np.ndarray) -> float | None:
     """The first t at which fewer than half of some rows that the first model holds are held; None where there is none."""
     below = np.flatnonzero(np.asarray(along) < 0.5)
     return float(t[below[0]]) if len(below) else None
+
+
+def _share(mask: np.ndarray, drawn: np.ndarray) -> Estimate:
+    """Without an interval where no row is in it, or every one: then resamples are all alike, which says nothing."""
+    share = float(mask.mean()) if len(mask) else 0.0
+    return interval(share, drawn) if 0 < share < 1 else Estimate(share)
 
 
 def _along(right: np.ndarray, mask: np.ndarray) -> np.ndarray:

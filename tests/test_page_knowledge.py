@@ -14,14 +14,16 @@ from streamlit.testing.v1 import AppTest
 
 from mcore import grid as grids
 from mcore import plan, presets
+from mcore.cartography import MEASURES
 from mcore.grid import GROUPS, ORDERS
+from mcore.held import HELD, WITHIN
 from mcore.jobs import Jobs
 from mcore.link import pack
 from mcore.question import Experiment, as_written
 from mcore.resolve import resolve
 from mcore.store import Store
 from mcore.ui import draft
-from mcore.ui.view import View, read, written
+from mcore.ui.view import TABS, View, read, written
 
 KNOWLEDGE = "pages/3_Knowledge.py"
 TWO = [{"task": "builtin:speech", "limit": 64}, {"task": "builtin:speech", "split": "test", "limit": 48}]
@@ -41,6 +43,11 @@ def opened(asked: Experiment, **view: str) -> AppTest:
 def canvas(app: AppTest) -> dict:
     """What goes to the grid in the browser."""
     return json.loads(app.get("bidi_component")[0].proto.json)
+
+
+def choice(app: AppTest, key: str):
+    """The pills or the segmented control with this key."""
+    return next(one for one in app.get("button_group") if one.key == key)
 
 
 def listed(app: AppTest) -> list[int]:
@@ -76,7 +83,7 @@ def test_the_chart_and_the_grid_tell_the_result_in_words(made: grids.Grid) -> No
 
 def test_a_group_is_shown_alone_and_stands_in_the_address(made: grids.Grid) -> None:
     app = opened(question())
-    app.get("button_group")[0].set_value("regained").run()
+    choice(app, "knowledge-group").set_value("regained").run()
     assert not app.exception and in_address(app, "group") == "regained"
     assert set(listed(app)) == set(made.ids[made.groups["regained"]].tolist())
     assert canvas(app)["rows"] == made.groups["regained"].sum()
@@ -160,7 +167,7 @@ def test_several_tasks_are_read_one_at_a_time(app_store: Store) -> None:
     carry_out(question(tasks=TWO), app_store)
     app = opened(question(tasks=TWO), row="3")
     assert len(listed(app)) == 64
-    app.get("button_group")[0].set_value(1).run()
+    choice(app, "knowledge-task").set_value(1).run()
     assert in_address(app, "task") == "2" and in_address(app, "row") is None and len(listed(app)) == 48
 
 
@@ -240,6 +247,11 @@ VIEWS = some.builds(
     t=some.none() | some.tuples(some.integers(0, 40), some.integers(0, 40)).map(lambda two: (min(two) / 40, max(two) / 40)),
     rows=some.none() | some.tuples(some.integers(0, 9999), some.integers(0, 9999)).map(lambda two: (min(two), max(two))),
     row=some.none() | some.integers(0, 10**9).map(str),
+    tab=some.sampled_from(list(TABS)),
+    segment=some.none() | some.tuples(some.integers(0, 40), some.integers(0, 40)).map(lambda two: (min(two) / 40, max(two) / 40)),
+    measure=some.sampled_from(MEASURES),
+    of=some.sampled_from(["", "a", "b"]),
+    held=some.sampled_from([*HELD, *WITHIN]),
 )
 
 
@@ -257,7 +269,8 @@ def test_any_address_gives_a_view(query: dict) -> None:
 
 def test_what_has_its_default_is_not_in_the_address() -> None:
     assert set(written(View()).values()) == {None}
-    assert written(replace(View(), t=(0.2, 0.5), rows=(0, 9), task=1)) == {
-        "task": "2", "sort": None, "group": None, "find": None, "t": "0.2,0.5", "rows": "1-10", "row": None,
+    changed = written(replace(View(), t=(0.2, 0.5), rows=(0, 9), task=1, tab="held", segment=(0, 1 / 3)))
+    assert {name: value for name, value in changed.items() if value is not None} == {
+        "task": "2", "t": "0.2,0.5", "rows": "1-10", "tab": "held", "segment": "0,0.333333",
     }  # fmt: skip
     assert draft.DRAFT not in written(View())

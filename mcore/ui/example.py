@@ -15,11 +15,13 @@ from mcore.ui.looking import look
 from mcore.ui.theme import dark
 
 
-def example(grid: Grid, chosen: int | None, inside: np.ndarray, along: Callable[[int], np.ndarray] | None) -> None:
-    """``inside``: the examples in view, to step through; ``along`` is None where no probabilities are known."""
+def example(
+    grid: Grid, chosen: int | None, inside: np.ndarray, along: Callable[[int], np.ndarray] | None, where: str = "in the grid or in the table"
+) -> None:
+    """``inside``: the examples in view, to step through; ``along`` is None where no probabilities are known; ``where`` one is chosen."""
     if chosen is None:
         show(text("One example", "head"))
-        show(text("Click a row in the grid or in the table to read it and to see what is predicted along the path.", "body"))
+        show(text(f"Click a row {where} to read it and to see what is predicted along the path.", "body"))
         return
     true, row, story = int(grid.labels[chosen]), grid.texts[chosen], grid.story(chosen)
     show(text(f"Row {grid.ids[chosen]} · true label {grid.names[true]}", "head"))

@@ -6,32 +6,37 @@ the examples and answers to what is brushed and clicked there without the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import streamlit as st
 
 from mcore import grid as grids
 from mcore import measures, presets
-from mcore.charts_knowledge import FLOW, flow_chart, palette
 from mcore.errors import QuestionError
+from mcore.followed import Apart, Joined, join
+from mcore.forgetting_told import Told, tell
 from mcore.grid import Grid
-from mcore.names import differences, endpoint_name, t_text
+from mcore.names import differences, endpoint_name
 from mcore.plan import wanted
 from mcore.question import Experiment, parse
 from mcore.resolve import resolve
 from mcore.ui import address, draft, engine, token
 from mcore.ui.answer import pause, shipped_mark
-from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.examples import examples, task_choice
+from mcore.ui.flow import flow
+from mcore.ui.forgetting import forgetting
 from mcore.ui.guard import guarded
-from mcore.ui.html import figures, mark, rich, show, text
+from mcore.ui.held import who_knows_what
+from mcore.ui.html import mark, rich, show, text
+from mcore.ui.knowledge_strip import strip
+from mcore.ui.looking import look, seen
 from mcore.ui.progress import progress
-from mcore.ui.theme import dark
+from mcore.ui.view import TABS
 from mcore.ways import endpoints, ends
 
-COMPARE = "pages/1_Compare.py"
+COMPARE, TAB = "pages/1_Compare.py", "knowledge-tab"
 SAID = (
     "Which examples does the model at each t master, which are [forgotten] on the [path] from A to B, and which are "
     "[learned]? An example is [mastered] at t if its label is predicted right there."
@@ -47,7 +52,8 @@ STYLE = """<style>
 .mc-example { font-size: 1rem; line-height: 1.55; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 15rem;
   overflow: auto; border-left: 3px solid var(--mc-line); padding: .1rem .8rem; margin: 0 0 .5rem; }
 .st-key-knowledge-status { min-height: 3.2rem; }
-@media (max-width: 640px) { :is(.st-key-flow, .st-key-examples) [data-testid="stHorizontalBlock"] { gap: 1rem; } }
+:is(.st-key-forgetting, .st-key-held) .mc-table td.mc-left { white-space: nowrap; }
+@media (max-width: 640px) { :is(.st-key-flow, .st-key-examples, .st-key-forgetting, .st-key-held) [data-testid="stHorizontalBlock"] { gap: 1rem; } }
 </style>"""
 
 
@@ -74,6 +80,7 @@ def knowledge() -> None:
     if len(endpoints(now.resolved.route.spec)) < 2:
         first, last = ends(now.resolved.route.spec)
         show(text(f"This path leads only part of the way: A stands here for {first} (t = 0), B for {last} (t = 1).", "note"))
+    strip(now, seen(len(question.tasks)).task)
     st.fragment(_status, run_every=pause() if now.active else None)(question, now.stored, now.active)
     chosen = task_choice(question)
     if not measures.by_label(now.resolved.tasks[chosen]):
@@ -83,9 +90,27 @@ def knowledge() -> None:
     if grid is None:
         _shipped("This is what it will look like: the first question's, which ships with the app.")
         return
-    _flow(grid, wanted(now.resolved))
-    stamp = f"{now.resolved.fingerprint}/{chosen}/{grid.stamp}"
-    st.fragment(_examples)(grid, wanted(now.resolved), stamp, now, chosen)
+    _tabs(grid, now, chosen)
+
+
+def _tabs(grid: Grid, now: Standing, number: int) -> None:
+    """What there is to see of one task's answer; only the open one is drawn."""
+    asked, stamp = wanted(now.resolved), f"{now.resolved.fingerprint}/{number}/{grid.stamp}"
+    drawn = {"examples": _examples, "forgetting": _forgetting, "held": _held}
+    draft.set_value(TAB, TABS[seen(len(now.question.tasks)).tab])
+    for name, tab in zip(TABS, st.tabs(list(TABS.values()), key=TAB, on_change=_tab_chosen), strict=True):
+        if tab.open:
+            with tab:
+                st.fragment(_guarded)(drawn[name], grid, asked, stamp, now, number)
+
+
+def _tab_chosen() -> None:
+    look(tab=next(name for name, told in TABS.items() if told == st.session_state[TAB]))
+
+
+def _guarded(draw_tab: Callable[..., None], *given: object) -> None:
+    with guarded():
+        draw_tab(*given)
 
 
 def _asked(now: Standing) -> None:
@@ -142,61 +167,41 @@ def _grid(fingerprint: str, number: int, stored: int, finished: float | None, _n
     return grids.read(_now.resolved, number, engine.engine().store)
 
 
-def _flow(grid: Grid, asked: Sequence[float]) -> None:
-    """The flow along t, and beside it what it says."""
-    with st.container(key="flow"):
-        left, right = st.columns([2.3, 1], gap="large")
-        with left:
-            show(_legend(grid))
-            draw(flow_chart, grids.flow(grid), list(asked), dark(), key="flow-chart")
-        with right:
-            _verdict(grid, len(grid.ts) < len(asked))
-
-
-def _legend(grid: Grid) -> str:
-    colours, words = palette(dark()), dict(FLOW)
-    if not grid.has_a:
-        words["forgotten"], words["learned"], words["never"] = "forgotten since", "learned since", "mastered neither first nor here"
-    keys = "".join(f'<span><i style="background:{getattr(colours, name)}"></i>{told}</span>' for name, told in words.items())
-    return f'<p class="mc-legend">{keys}</p>'
-
-
-def _verdict(grid: Grid, partial: bool) -> None:
-    told = grids.flow(grid)
-    counts = {name: int(mask.sum()) for name, mask in grid.groups.items()}
-    show(text("What this means", "head"))
-    if not grid.has_ends:
-        start = "A" if grid.has_a else f"The model at t = {t_text(grid.ts[0])}, the first one there,"
-        show(text(f"{start} masters {told[0]['kept']:,} of {grid.total:,} examples. What becomes of them shows when both ends are there.", "verdict"))
-        return
-    said = _sentence(told, counts)
-    show(text(f"So far: {said[:1].lower()}{said[1:]}" if partial else said, "verdict"))
-    show(figures([
-        ("mastered by A", f"{told[0]['kept']:,} of {grid.total:,}"),
-        ("mastered by B", f"{told[-1]['kept'] + told[-1]['learned']:,}"),
-        ("only A masters", f"{counts['only_a']:,}"),
-        ("only B masters", f"{counts['only_b']:,}"),
-        ("lost midway, regained", f"{counts['regained']:,}"),
-        ("mastered throughout", f"{counts['always'] + grid.always:,}"),
-    ]))  # fmt: skip
-
-
-def _sentence(told: Sequence[dict], counts: dict[str, int]) -> str:
-    worst = max(told, key=lambda row: row["forgotten"])
-    if not worst["forgotten"]:
-        return f"Nothing that A masters is lost anywhere on the way; {counts['only_b']:,} examples are learned."
-    most = (
-        f"Of the {told[0]['kept']:,} examples that A masters, at most {worst['forgotten']:,} are forgotten at once, "
-        f"at t = {t_text(worst['t'])}"
-    )
-    if not counts["regained"]:
-        return f"{most}; none that both ends master is lost in between."
-    return f"{most}; {counts['regained']:,} are lost midway though both ends master them."
-
-
 def _examples(grid: Grid, asked: Sequence[float], stamp: str, now: Standing, number: int) -> None:
-    with guarded(), st.container(key="examples"):
+    flow(grid, asked)
+    with st.container(key="examples"):
         examples(grid, asked, stamp, lambda place: _along(stamp, place, number, grid.ts, now), len(now.question.tasks))
+
+
+def _forgetting(grid: Grid, asked: Sequence[float], stamp: str, now: Standing, number: int) -> None:
+    joins, joined = _joins(now, number)
+    told = _told(f"{stamp}/{joined.side if joined else ''}", grid, joined)
+    with st.container(key="forgetting"):
+        forgetting(told, joins, now, number, asked, lambda place: _along(stamp, place, number, grid.ts, now))
+
+
+def _held(grid: Grid, asked: Sequence[float], stamp: str, now: Standing, number: int) -> None:
+    joins, joined = _joins(now, number)
+    told = _told(f"{stamp}/{joined.side if joined else ''}", grid, joined)
+    with st.container(key="held"):
+        who_knows_what(told, joins, len(now.question.tasks), lambda place: _along(stamp, place, number, grid.ts, now), ends(now.resolved.route.spec))
+
+
+def _joins(now: Standing, number: int) -> tuple[list[Joined | Apart], Joined | None]:
+    """What the trainings of A and B tell of the rows, and the one of them that is looked at."""
+    joins = [_join(now.resolved.fingerprint, number, side, str(now.trained.get(side)), now) for side in "ab"]
+    known = {one.side: one for one in joins if isinstance(one, Joined)}
+    return joins, known.get(seen(len(now.question.tasks)).of) or next(iter(known.values()), None)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16, ttl=1800)
+def _join(fingerprint: str, number: int, side: str, trained: str, _now: Standing) -> Joined | Apart:
+    return join(_now.resolved.endpoint(side), _now.resolved.tasks[number], engine.engine().store)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16, ttl=1800)
+def _told(stamp: str, _grid: Grid, _joined: Joined | None) -> Told:
+    return tell(_grid, _joined)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -211,7 +216,7 @@ def _shipped(offer: str) -> None:
     if grid is None:
         return
     show(f"<p>{mark(shipped_mark(told))}</p>", text(offer, "quiet"))
-    _flow(grid, grid.ts)
+    flow(grid, grid.ts)
     st.fragment(_shipped_examples)(grid, f"shipped/{told['fingerprint']}")
 
 

@@ -10,15 +10,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from mcore.cartography import MEASURES
 from mcore.grid import GROUPS, ORDERS
+from mcore.held import HELD, WITHIN
 
+TABS = {"examples": "Every example", "forgetting": "Forgetting", "held": "Who knows what"}  # name in the address -> on the page
 MOST_CHARACTERS = 200  # of words to search for
+
+NAMED = {"tab": TABS, "sort": ORDERS, "group": GROUPS, "measure": MEASURES, "of": ("a", "b"), "held": (*HELD, *WITHIN)}  # what each may be
 
 
 @dataclass(frozen=True)
 class View:
-    """``t`` and ``rows`` are the brushed ranges: of t, and of ranks in the grid as it is shown (from 0, ends included)."""
+    """``t`` and ``rows`` are the brushed ranges: of t, and of ranks in the grid as it is shown (from 0, ends included).
 
+    ``segment``: the chosen stretch between two neighbouring points; ``of``: whose training is told of, "" for the first that was
+    followed; ``held``: a name of ``held.HELD`` or ``held.WITHIN``.
+    """
+
+    tab: str = "examples"
     task: int = 0
     sort: str = "forgotten"
     group: str = "all"
@@ -26,20 +36,24 @@ class View:
     t: tuple[float, float] | None = None
     rows: tuple[int, int] | None = None
     row: str | None = None  # the id of the chosen example
+    segment: tuple[float, float] | None = None
+    measure: str = "confidence"
+    of: str = ""
+    held: str = "only_a"
 
 
 def read(query: Mapping[str, str], tasks: int) -> View:
     """The view in the parameters of an address, for a question with so many tasks."""
-    sort, group, row = query.get("sort", ""), query.get("group", ""), query.get("row", "")
+    row = query.get("row", "")
     task = _number(query.get("task", ""), 1, tasks)
     return View(
         task=0 if task is None else task - 1,
-        sort=sort if sort in ORDERS else View.sort,
-        group=group if group in GROUPS else View.group,
+        **{name: query[name] for name, known in NAMED.items() if query.get(name) in known},
         find=query.get("find", "")[:MOST_CHARACTERS].strip(),
         t=_t_range(query.get("t", "")),
         rows=_rank_range(query.get("rows", "")),
         row=row if re.fullmatch(r"[0-9]{1,18}", row) else None,
+        segment=_t_range(query.get("segment", "")),
     )
 
 
@@ -51,8 +65,9 @@ def written(view: View) -> dict[str, str | None]:
         told[name] = None if value == getattr(View, name) else str(value)
     if view.task:
         told["task"] = str(view.task + 1)
-    if view.t:
-        told["t"] = ",".join(f"{t:.6g}" for t in view.t)
+    for name in ("t", "segment"):
+        if between := getattr(view, name):
+            told[name] = ",".join(f"{t:.6g}" for t in between)
     if view.rows:
         told["rows"] = f"{view.rows[0] + 1}-{view.rows[1] + 1}"
     return told
