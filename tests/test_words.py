@@ -205,7 +205,7 @@ def test_differences_in_one_line(a, b, line):
 def test_every_word_of_the_field_has_one_sentence():
     assert set(words.glossary) == {
         "barrier", "chord", "path", "mastered", "forgotten", "learned", "endpoint", "interval", "ensemble", "weight average",
-        "confidence", "variability", "correctness", "calibration error", "head", "fitted head", "seed", "nats", "pre-training step",
+        "confidence", "variability", "correctness", "flips", "calibration error", "head", "fitted head", "seed", "nats", "pre-training step",
         "macro F1", "agreement", "bend", "Bézier curve", "polygonal chain", "learned mix", "partial path", "spherical", "task vector",
         "alignment", "length", "arc length", "change of output",
     }  # fmt: skip
