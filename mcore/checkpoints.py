@@ -21,6 +21,7 @@ from mcore.configs import check_config, check_dtypes, labels_of
 from mcore.errors import QuestionError
 from mcore.headers import MOST_TENSORS
 from mcore.hubcache import Listing
+from mcore.methods import Structure
 
 BUILTIN = Path(__file__).parent / "builtin"
 MOST_CONFIG_BYTES, MOST_TOKENIZER_BYTES = 8 * 2**20, 200 * 2**20
@@ -45,7 +46,7 @@ class Checkpoint:
     """A transformers folder. ``labels`` are the names of its outputs, None where it has no classification head.
 
     ``tensors`` is empty where they can be read only once it is fetched: pickles, and more headers than are looked at.
-    ``base``: what an adapter (the folder) is merged into. ``lender``: whose tokenizer is used, where it has none. ``notices`` say what a reader of the answer must know.
+    ``base``: what an adapter (the folder) is merged into, or, with a ``delta``, what it was tuned from. ``lender``: whose tokenizer is used, where it has none. ``notices`` say what a reader of the answer must know.
     """
 
     address: str
@@ -60,6 +61,7 @@ class Checkpoint:
     weights: tuple[str, ...] = ()  # those of the files that hold tensors
     base: Checkpoint | None = None
     lender: Checkpoint | None = None
+    delta: Structure | None = None
     notices: tuple[str, ...] = ()
 
     @property

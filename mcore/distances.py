@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # torch, which this module does without
 def distance_key(resolved: Resolved) -> str:
     """Where the distance between the two endpoints is kept; the first task may tell the order of their labels."""
     return fingerprint({
-        "distance": [resolved.a.fingerprint, resolved.b.fingerprint], "heads": sorted(set(resolved.heads)),
+        "distance": [resolved.stands_for(resolved.a), resolved.stands_for(resolved.b)], "heads": sorted(set(resolved.heads)),
         "labels": [resolved.a.labels, resolved.b.labels], "task": resolved.tasks[0].identity,
     })  # fmt: skip
 

@@ -73,10 +73,10 @@ def weights_at(resolved: Resolved, t: float, alike: bool = True) -> list:
     way, ends = resolved.route, (resolved.a, resolved.b)
     if way.fingerprint and not (way.whole and t in (0.0, 1.0)):  # at its ends every path is A or B
         return [["path", way.fingerprint, t]]
-    weights = [[end.fingerprint, c] for end, c in zip(ends, (1.0 - t, t), strict=True)]
+    weights = [[resolved.stands_for(end), c] for end, c in zip(ends, (1.0 - t, t), strict=True)]
     if resolved.a.fingerprint != resolved.b.fingerprint:
         return [[one, c] for one, c in weights if c]
-    return [[resolved.a.fingerprint, 1.0]] if alike else weights
+    return [[resolved.stands_for(resolved.a), 1.0]] if alike else weights
 
 
 def orders(resolved: Resolved, task: int, store: Store) -> Orders | None:

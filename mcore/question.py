@@ -96,6 +96,19 @@ class Task(Frozen):
     normalised: bool | None = None
 
 
+OF_METHOD = {  # fields of a recipe -> the methods that they mean something for
+    "rank": ("lora",), "alpha": ("lora",), "bottleneck": ("adapter",), "placement": ("adapter",), "activation": ("adapter",),
+    "prefix_length": ("prefix",), "init_scale": ("adapter", "prefix"), "delta_seed": ("lora", "adapter", "prefix"),
+    "train_norms": ("lora", "adapter", "prefix"), "layers": ("lora", "adapter", "prefix", "bitfit"),
+}  # fmt: skip
+
+
+def _layers_tuned(name: Any) -> Any:
+    if isinstance(name, str) and not re.fullmatch(r"all|last:[1-9]\d{0,2}", name):
+        raise ValueError("should be all, or last:K, the last K layers")
+    return name
+
+
 class Recipe(Frozen):
     """How to fine-tune ``base`` on the training rows of ``task``: AdamW, warm-up, then linear decay to zero.
 
@@ -104,13 +117,20 @@ class Recipe(Frozen):
     ``warmup`` is a fraction of the steps. ``cartography`` counts the training rows that are followed.
     ``stop_at`` leaves the training at that step, its schedule being that of all ``steps``; ``continued`` goes on from
     there for so many steps more, each time with a new optimiser, warm-up and decay.
+
+    ``method``: everything is tuned ("full"), or only what is added to a base that stands still, and the head: "lora" (two factors of
+    ``rank`` beside each matrix of queries and values, times ``alpha`` / rank), "adapter" (two layers around a ``bottleneck`` after the
+    attention and the feed-forward part of each block, "houlsby", or after the latter alone, "pfeiffer"), "prefix" (``prefix_length`` keys
+    and values before those of each self-attention), "bitfit" (the biases). ``delta_seed`` makes what is added, normally distributed with
+    the standard deviation ``init_scale`` in an adapter or prefix; ``layers`` says in which layers; ``train_norms`` tunes their norms too.
+    What is left out has its default in ``mcore.methods``.
     """
 
-    LATER = ("stop_at", "continued", "optimizer", "decay")
+    LATER = (*OF_METHOD, "stop_at", "continued", "optimizer", "decay")
 
     base: Address
     task: Task
-    method: Literal["full"] = "full"
+    method: Literal["full", "lora", "prefix", "adapter", "bitfit"] = "full"
     steps: int = Field(200, ge=1, le=1_000_000)
     batch_size: int = Field(32, ge=1, le=4096)
     learning_rate: float = Field(5e-4, gt=0, le=10)
@@ -123,6 +143,16 @@ class Recipe(Frozen):
     cartography: int = Field(1024, ge=0, le=1_000_000)
     stop_at: int | None = Field(None, ge=1)
     continued: Annotated[list[Annotated[int, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=8)] | None = None
+    rank: int | None = Field(None, ge=1, le=1024)
+    alpha: float | None = Field(None, gt=0, le=1e4)
+    bottleneck: int | None = Field(None, ge=1, le=4096)
+    placement: Literal["houlsby", "pfeiffer"] | None = None
+    activation: Literal["relu", "gelu", "silu", "tanh"] | None = None
+    prefix_length: int | None = Field(None, ge=1, le=512)
+    init_scale: float | None = Field(None, gt=0, le=10)
+    delta_seed: int | None = Field(None, ge=0, le=2**31 - 1)
+    layers: Annotated[str, BeforeValidator(_layers_tuned)] | None = None
+    train_norms: bool | None = None
     optimizer: Annotated[Literal["adamw", "adam", "sgd"] | None, AfterValidator(_unless("adamw"))] = None
     decay: Annotated[Literal["linear", "none"] | None, AfterValidator(_unless("linear"))] = None
 
@@ -130,6 +160,13 @@ class Recipe(Frozen):
     def _stops_on_its_way(self) -> Recipe:
         if self.stop_at is not None and self.stop_at > self.steps:
             raise ValueError(f"stop_at is {self.stop_at}, after the last of {self.steps} steps")
+        return self
+
+    @model_validator(mode="after")
+    def _fields_of_its_method(self) -> Recipe:
+        for name, methods in OF_METHOD.items():
+            if getattr(self, name) is not None and self.method not in methods:
+                raise ValueError(f"{name} belongs to the method {' or '.join(methods)}")
         return self
 
     @property
@@ -177,9 +214,11 @@ class PathSpec(Frozen):
     "last:K" layers, "head", "no-embeddings"). ``partial`` lets only the parts in ``move`` go from A to B, the others ``rest`` at "a" or "b".
     ``task-vector`` goes from ``base`` + (A − base) over ``base`` + ``scale`` · ((A − base) + (B − base)) to ``base`` + (B − base).
     ``extend`` goes on for so much beyond either end. ``align`` permutes B's hidden units first, which changes nothing that B computes.
+    ``lora``, between two ends that were tuned by LoRA: their "factors" move, (1 − t) A₀ + t A₁ and so with B, or the "merged" changes of
+    the weights, (1 − t) ΔW₀ + t ΔW₁ with ΔW = alpha / rank · B A, which is the straight line between the two whole models.
     """
 
-    LATER = tuple(BELONGS)
+    LATER = (*BELONGS, "lora")
 
     kind: Literal["linear", "bezier", "chain", "mix", "partial", "slerp", "task-vector"] = "linear"
     align: Literal["none", "weights", "activations"] = "none"
@@ -198,6 +237,7 @@ class PathSpec(Frozen):
     base: Address | None = None
     scale: float | None = Field(None, ge=-2, le=2)
     extend: float | None = Field(None, ge=0, le=0.5)
+    lora: Literal["factors", "merged"] | None = None
 
     @model_validator(mode="after")
     def _fields_of_its_kind(self) -> PathSpec:

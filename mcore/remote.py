@@ -12,7 +12,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 
-from mcore import adapters, hub, hubcache, hubweights
+from mcore import adapters, deltas, hub, hubcache, hubweights
 from mcore.checkpoints import (
     MOST_CONFIG_BYTES,
     MOST_TOKENIZER_BYTES,
@@ -126,6 +126,8 @@ def at_hand(checkpoint: Checkpoint, field: str, store: Store) -> Checkpoint:
     A pickle is written anew, an adapter merged into its base and a tokenizer put beside weights that have none, once: the
     folder in the store is a plain one. Raises ``QuestionError`` where a file is not what the Hub's list says.
     """
+    if checkpoint.delta:
+        return deltas.joined(checkpoint, at_hand(checkpoint.base, field, store))
     _check_content(checkpoint, field)
     if checkpoint.lender:
         _check_content(checkpoint.lender, field)

@@ -14,6 +14,7 @@ from mcore.checkpoints import Checkpoint
 from mcore.errors import NoHead, QuestionError
 from mcore.joinable import check_joinable
 from mcore.labels import by_names, may_fit
+from mcore.methods import Structure, check_method, filled, shared_structure, structure_of
 from mcore.question import FITTED, Experiment, PathSpec, Recipe, Task, fingerprint
 from mcore.reading import Kind, Read
 from mcore.representation import Representation
@@ -74,6 +75,11 @@ class ResolvedRecipe:
     def labels(self) -> tuple[str, ...]:
         return self.training.rows.names
 
+    @property
+    def delta(self) -> Structure | None:
+        """What its method leaves in the base; None where everything is tuned."""
+        return structure_of(self.recipe, self.base.config)
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -100,6 +106,11 @@ class Endpoint:
         """Stands for the weights."""
         return self.source.fingerprint if isinstance(self.source, ResolvedRecipe) else self.source.digest
 
+    @property
+    def delta(self) -> Structure | None:
+        """What its tuning method has left in a base; None for a model that is whole."""
+        return self.source.delta
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -114,10 +125,16 @@ class Resolved:
     notices: list[str]
     kind: Kind = "classifier"  # of the live model
     route: Route = field(default_factory=lambda: Route(PathSpec()))
+    structure: Structure | None = None  # what stands in the live model beside the weights that transformers knows
     representation: Representation | None = None  # of the probes that look at hidden states; None where none is asked for
 
     def endpoint(self, side: str) -> Endpoint:
         return self.a if side == "a" else self.b
+
+    def stands_for(self, end: Endpoint) -> str:
+        """The weights of an end as they are computed with: LoRA that is merged rounds otherwise than LoRA that stands beside its matrices."""
+        lora = end.delta is not None and end.delta.kind == "mergeable"
+        return fingerprint({"merged": end.fingerprint}) if lora and self.route.spec.lora == "merged" else end.fingerprint
 
 
 def resolve(experiment: Experiment) -> Resolved:
@@ -125,6 +142,7 @@ def resolve(experiment: Experiment) -> Resolved:
     a, b = _endpoint("a", experiment), _endpoint("b", experiment)
     check_joinable(a.looked_at, b.looked_at)
     kind = reading.kind_of(a.heads, b.heads)
+    path, structure = shared_structure(a.delta, b.delta, experiment.path)
     asked = [reading.with_template(task, kind) for task in experiment.tasks]
     resolved_tasks = [_read(_task(task, f"tasks.{i}", "evaluate", a.looked_at), f"tasks.{i}", kind, a, b) for i, task in enumerate(asked)]
     heads = [_head(task, f"tasks.{i}", a, b) for i, task in enumerate(resolved_tasks)]
@@ -132,7 +150,7 @@ def resolve(experiment: Experiment) -> Resolved:
     if experiment.path.kind in FITTED:
         _check_heads(resolved_tasks, heads)
     way = route(
-        experiment.path, (a.looked_at, b.looked_at), (a.fingerprint, b.fingerprint), asked[0], [task.rows for task in resolved_tasks],
+        path, (a.looked_at, b.looked_at), (a.fingerprint, b.fingerprint), asked[0], [task.rows for task in resolved_tasks],
         first.max_length, first.read, _outputs(heads, a, b, first), frozenset(heads),
     )  # fmt: skip
     states = _representation(experiment, first, a, kind)
@@ -154,6 +172,7 @@ def resolve(experiment: Experiment) -> Resolved:
         notices=_aged(experiment) + _notices(a, b, resolved_tasks),
         kind=kind,
         route=way,
+        structure=structure,
         representation=states,
     )  # fmt: skip
 
@@ -161,6 +180,10 @@ def resolve(experiment: Experiment) -> Resolved:
 def resolve_recipe(recipe: Recipe, field: str = "recipe") -> ResolvedRecipe:
     """Raises ``QuestionError`` below ``field``."""
     base = look(recipe.base, f"{field}.base")
+    if base.delta:
+        raise QuestionError(f"{field}.base", f"it is a base with {base.delta} beside it, and a recipe begins with a whole model", "name the base itself")
+    check_method(recipe, base.config, field)
+    recipe = filled(recipe)
     training = _task(recipe.task, f"{field}.task", "train", base)
     if unused := next((name for name in ("read", "answers", "normalised") if getattr(recipe.task, name) not in (None, "head")), None):
         raise QuestionError(f"{field}.task.{unused}", "a recipe trains a classifier, which answers with its head", "leave it out")

@@ -76,7 +76,7 @@ def route(
         spec = spec.model_copy(update={"task": named})
     sample, aligned = _aligned(spec, ends, weights, first, max_length, heads) if spec.align != "none" else (None, "")
     plain = {**spec.model_dump(mode="json"), "extend": None, "task": None, "base": None}
-    if spec.kind == "linear" and spec.align == "none":
+    if spec.kind == "linear" and spec.align == "none" and spec.lora != "merged":
         return Route(spec)
     identity = {
         "path": plain, "weights": weights, "base": base.digest if base else None, "fitting": fitting.digest if fitting else None,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from mcore import lengths, plan, responses
+from mcore import deltas, lengths, plan, responses
 from mcore.blend import WeightSet, distance, gram
 from mcore.checkpoints import Checkpoint, look_at
 from mcore.distances import base_key, distance_key, summed
@@ -32,6 +32,7 @@ from mcore.remote import at_hand, fetch
 from mcore.resolve import Endpoint, Resolved, resolve
 from mcore.responses import Inputs
 from mcore.store import Store
+from mcore.tuning import moved
 
 Stop = Callable[[], bool]
 
@@ -79,7 +80,9 @@ def joined(progress: Progress, store: Store, stop: Stop) -> Iterator[Event]:
         yield from _trained(end, progress, store, stop)
         checkpoints[end.side] = _opened(end, store)
     yield Working("reading the weights")
-    return open_live(checkpoints["a"], checkpoints["b"], "b" if resolved.heads[0] == "b" else "a", store, resolved.kind)
+    spec = resolved.route.spec
+    still = spec.kind != "task-vector" and spec.align == "none"  # else the backbone may move too
+    return open_live(checkpoints["a"], checkpoints["b"], "b" if resolved.heads[0] == "b" else "a", store, resolved.kind, resolved.structure, still)
 
 
 def _trained(end: Endpoint, progress: Progress, store: Store, stop: Stop) -> Iterator[Event]:
@@ -100,6 +103,8 @@ def _opened(end: Endpoint, store: Store) -> Checkpoint:
     folder = store.folder(end.fingerprint)
     if folder is None:
         raise McoreError(f"The model of {end.side.upper()} is no longer in the store; make the store's limit larger and run it again.")
+    if end.delta:
+        return deltas.look_at(folder, f"local:{folder}", at_hand(end.looked_at, end.side, store), end.side)
     return look_at(folder, f"local:{folder}", end.side)
 
 
@@ -157,9 +162,16 @@ def _measure(live: Live, laid: Live, progress: Progress, store: Store) -> None:
         store.put(lengths.length_key(resolved), json.dumps(_length(laid, resolved, orders)).encode(), "length")
     for end in (resolved.a, resolved.b):
         if end.recipe and not store.has([base_key(end)]):
-            base, tuned = weights_of(at_hand(end.recipe.base, end.side, store), live.model, store, end.side), live.weights[end.side]
-            names = sorted((base.names & tuned.names) - live.output_layer)
-            store.put(base_key(end), json.dumps(summed(distance(base, tuned, names), live.output_layer)).encode(), "distance")
+            store.put(base_key(end), json.dumps(_from_base(end, live, store)).encode(), "distance")
+
+
+def _from_base(end: Endpoint, live: Live, store: Store) -> dict:
+    """Over what the base has too; LoRA counts as the change of the weights that it makes."""
+    base = at_hand(end.recipe.base, end.side, store)
+    if end.delta:
+        return summed(moved(_opened(end, store), end.side, store), live.output_layer)
+    start, tuned = weights_of(base, live.model, store, end.side), live.weights[end.side]
+    return summed(distance(start, tuned, sorted((start.names & tuned.names) - live.output_layer)), live.output_layer)
 
 
 def _distance(live: Live, resolved: Resolved, orders: Orders) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mcore import adapters, remote
+from mcore import adapters, deltas, remote
 from mcore.checkpoints import BUILTIN, Checkpoint, families, look_at
 from mcore.errors import QuestionError
 
@@ -21,7 +21,10 @@ def look(address: str, field: str) -> Checkpoint:
         if not folder.is_dir():
             wrong = "no folder is named yet" if rest == "?" else f"there is no folder {rest}"
             raise QuestionError(field, wrong, "give a folder that save_pretrained wrote")
-        if adapters.is_one({file.name for file in folder.iterdir()}):
+        names = {file.name for file in folder.iterdir()}
+        if deltas.is_one(names):
+            return deltas.look_at(folder, address, _base(deltas.read(folder, field).base, field), field)
+        if adapters.is_one(names):
             config = adapters.read_config(folder / "adapter_config.json", field)
             base = adapters.base_of_folder(folder, config, field)
             return adapters.look_at(folder, address, _base(base, field), field)
@@ -29,9 +32,14 @@ def look(address: str, field: str) -> Checkpoint:
 
 
 def _base(address: str, field: str) -> Checkpoint:
-    """What an adapter in a local folder is merged into."""
+    """What an adapter in a local folder is merged into, and what a delta was tuned from: a whole model."""
     scheme, _, rest = address.partition(":")
-    return remote.look(rest, field, adapted=False) if scheme == "hub" else look_at(Path(rest), address, field)
+    if scheme == "hub":
+        return remote.look(rest, field, adapted=False)
+    if scheme == "builtin":
+        address, folder = _builtin(rest, field)
+        return look_at(folder, address, field)
+    return look_at(Path(rest).expanduser(), address, field)
 
 
 def _builtin(rest: str, field: str) -> tuple[str, Path]:

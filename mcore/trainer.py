@@ -14,15 +14,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from mcore.cartography import Cartography
-from mcore.checkpoints import look_at
 from mcore.evaluate import device
 from mcore.followed import followed
-from mcore.live import new_model, tensors_of
+from mcore.live import tensors_of
 from mcore.modelcard import write_card
 from mcore.objectives import HeadObjective
 from mcore.question import Recipe
 from mcore.resolve import ResolvedRecipe
 from mcore.store import Store
+from mcore.tuning import begin, leave
 
 STATE = "state.safetensors"
 MOMENTUM = 0.9  # of SGD
@@ -36,8 +36,7 @@ class Trainer:
         recipe, training = resolved.recipe, resolved.training
         self.work = self._scratch()
         first = resolved.first and store.folder(resolved.first.fingerprint)
-        base = look_at(first, f"local:{first}", side) if first else resolved.base
-        self.model, self.tokenizer = new_model(base, resolved.labels, recipe.head_seed, store, side)
+        self.model, self.tokenizer, self.tuned = begin(resolved, first, store, side)
         self.model.to(device())
         self.objective = HeadObjective(self.model, self.tokenizer, training)
         decayed = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
@@ -90,7 +89,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write everything that going on needs, in one file that replaces the last one whole."""
-        tensors = {f"model.{name}": tensor.detach() for name, tensor in tensors_of(self.model).items()}
+        tensors = {f"model.{name}": tensor.detach() for name, tensor in self._changing().items()}
         for i, parameter in enumerate(self._parameters()):
             for name, tensor in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{i}.{name}"] = tensor
@@ -108,7 +107,7 @@ class Trainer:
         if self.resolved.fingerprint == self.resolved.schedule:
             self.forget()  # else the whole training may still go on from there
         made = self.store.work(self.resolved.fingerprint)
-        self.model.save_pretrained(made)
+        leave(self.resolved, self.model, self.tuned, made)
         self.tokenizer.save_pretrained(made)
         write_card(made, self.resolved, self.curve)
         if len(self.probability):
@@ -136,13 +135,17 @@ class Trainer:
             return
         state = load_file(self.work / STATE)
         with torch.no_grad():
-            for name, tensor in tensors_of(self.model).items():
+            for name, tensor in self._changing().items():
                 tensor.copy_(state[f"model.{name}"])
         for i, parameter in enumerate(self._parameters()):
             names = [name for name in state if name.startswith(f"optimizer.{i}.")]
             self.optimizer.state[parameter] = {name.rpartition(".")[2]: state[name].to(parameter.device) for name in names}
         self.done, self.curve, self.loss = int(told["done"]), json.loads(told["curve"]), float(told["loss"])
         self.probability, self.right = state["probability"].numpy(), state["right"].numpy()
+
+    def _changing(self) -> dict[str, torch.Tensor]:
+        """The tensors that the training changes."""
+        return {name: tensor for name, tensor in tensors_of(self.model).items() if self.tuned is None or name in self.tuned}
 
     def _parameters(self) -> list[torch.nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

@@ -123,7 +123,7 @@ def test_a_wrong_question_ends_with_2_in_a_process_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [
-        ("colour", 1, "colour"), ("version", 3, "version"), ("a.steps", "many", "a.steps"), ("a.method", "lora", "a.method"), ("path.kind", "spiral", "path.kind"),
+        ("colour", 1, "colour"), ("version", 3, "version"), ("a.steps", "many", "a.steps"), ("a.method", "ia3", "a.method"), ("path.kind", "spiral", "path.kind"),
         ("points", 10_000_000, "points"), ("points", [0, 7], "points"), ("probes", ["x"], "probes.0"), ("precision", "int8", "precision"),
         ("a", "hub:bert-base-uncased", "a"), ("b.base", "hub:x/y@main", "b.base"), ("tasks.0.task", "hub:nyu-mll/glue/mnli", "tasks.0.task"),
         ("a", "builtin:bronte", "a"), ("a", "builtin:austen@3", "a"), ("a", "local:/nowhere", "a"), ("a", "s3://bucket", "a"), ("tasks.0.task", "builtin:speach", "tasks.0.task"),

@@ -73,7 +73,7 @@ def test_a_question_cannot_be_changed():
     [
         ("version", 2), ("version", "1"), ("version", None),
         ("a", 5), ("a", None), ("a", "austen"), ("a", "builtin:"), ("a", "local: "), ("a", "ftp:x"), ("a", []), ("a", "local:" + "x" * 2000),
-        ("a.base", "austen"), ("a.task", "builtin:speech"), ("a.task", NOTHING), ("a.base", NOTHING), ("a.method", "lora"),
+        ("a.base", "austen"), ("a.task", "builtin:speech"), ("a.task", NOTHING), ("a.base", NOTHING), ("a.method", "ia3"), ("a.rank", 4),
         ("a.steps", 0), ("a.steps", 1.5), ("a.steps", "many"), ("a.steps", 10**9), ("a.batch_size", 0), ("a.learning_rate", 0),
         ("a.learning_rate", -1), ("a.learning_rate", math.nan), ("a.learning_rate", math.inf), ("a.head_seed", -1), ("a.data_seed", 2**40),
         ("a.rows", "half-3"), ("a.rows", 0), ("a.rows", 1.5), ("a.warmup", 2), ("a.clip", 0), ("a.seed", 1), ("b.task.task", "speech"),

@@ -1,0 +1,107 @@
+"""What a recipe begins with and what it leaves: the whole model, or a base that stands still with what its method tunes of it.
+
+Beside a tuned folder that transformers opens alone stands that of a delta (``mcore.deltas``), from which the whole model can be made again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from mcore import deltas
+from mcore.blend import Apart, blend, distance
+from mcore.checkpoints import Checkpoint, look_at
+from mcore.delta import add, changes, trained
+from mcore.live import built, head_of, new_model, output_layer, tensors_of, weights_of
+from mcore.methods import Structure
+from mcore.reading import Kind
+from mcore.remote import at_hand
+from mcore.resolve import ResolvedRecipe
+from mcore.store import Store
+
+
+def begin(
+    resolved: ResolvedRecipe, first: Path | None, store: Store, field: str
+) -> tuple[PreTrainedModel, object, list[str] | None]:
+    """The model to tune, its tokenizer, and the names of what is tuned of it (None: everything), which alone have gradients.
+
+    ``first``: the folder of the training that this one goes on from.
+    """
+    recipe, delta = resolved.recipe, resolved.delta
+    if delta is None:
+        base = look_at(first, f"local:{first}", field) if first else resolved.base
+        return *new_model(base, resolved.labels, recipe.head_seed, store, field), None
+    model, tokenizer = new_model(resolved.base, resolved.labels, recipe.head_seed, store, field)
+    new = (
+        (set(tensors_of(model)) - weights_of(resolved.base, model, store, f"{field}.base").names)
+        | head_of(model)
+        | output_layer(model)
+    )
+    names = trained(model, recipe, new, add(model, delta, recipe.delta_seed or 0, recipe.init_scale or 0.0))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+    if first:
+        own, kept = dict(model.named_parameters()), load_file(first / deltas.FILE)
+        with torch.no_grad():
+            for name in names:
+                own[name].copy_(kept[name])
+    return model, tokenizer, names
+
+
+def leave(resolved: ResolvedRecipe, model: PreTrainedModel, names: list[str] | None, folder: Path) -> None:
+    """Write the model into ``folder``, or of a delta what was tuned, and everything else that opens it."""
+    if names is None:
+        model.save_pretrained(folder)
+        return
+    own = dict(model.named_parameters())
+    save_file(
+        {name: own[name].detach().cpu().contiguous() for name in names}, folder / deltas.FILE, metadata={"format": "pt"}
+    )
+    deltas.write(folder, resolved.delta, resolved.base, sum(own[name].numel() for name in names))
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+
+
+def whole(resolved: ResolvedRecipe, folder: Path, out: Path, store: Store) -> None:
+    """Write the model that the delta in ``folder`` makes of its base into ``out``, as transformers alone opens it."""
+    base = at_hand(resolved.base, "recipe.base", store)
+    model, _ = new_model(base, resolved.labels, resolved.recipe.head_seed, store, "recipe")
+    one = deltas.look_at(folder, f"local:{folder}", base, "recipe")
+    tensors = tensors_of(model)
+    blend(tensors, [weights_of(one, model, store, "recipe")], [1.0])
+    model.save_pretrained(out)
+
+
+def moved(checkpoint: Checkpoint, field: str, store: Store, kind: Kind = "classifier") -> dict[str, Apart]:
+    """How far a delta has moved what its base has too, its output layer left out: tensors that stand where they stood count as they are."""
+    with torch.device("meta"):
+        model = built(checkpoint, field, kind)
+    base = weights_of(checkpoint.base, model, store, field, kind)
+    tuned = weights_of(checkpoint, model, store, field, kind, whole=False)
+    found = distance(
+        base,
+        tuned,
+        sorted(
+            base.names & tuned.names & set(tensors_of(model)) - (output_layer(model) if kind == "classifier" else set())
+        ),
+    )
+    if checkpoint.delta.method == "lora":
+        for name, change in changes(tuned, checkpoint.delta, model):
+            before, by = base.read(name).double(), change.double()
+            after = before + by
+            found[name] = Apart(
+                *(
+                    (one * other).sum().item()
+                    for one, other in ((by, by), (before, after), (before, before), (after, after))
+                ),
+                by.numel(),
+            )
+    return found
+
+
+def alone(structure: Structure | None) -> bool:
+    """Whether transformers alone can open such a model, whole or once it is merged."""
+    return structure is None or structure.kind != "injected"
