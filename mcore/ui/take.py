@@ -25,7 +25,7 @@ from mcore.ui.guard import guarded
 from mcore.ui.html import rich, show, text
 from mcore.ui.progress import progress
 
-MOST_ZIP = 100_000_000  # bytes of a folder that a page sends: they pass through its memory
+MOST_ZIP = 100_000_000  # bytes of a folder that a page sends: whatever it is given, a file too, Streamlit reads whole into memory when it is clicked
 SENT = "mc.sent"  # in the session: what was last sent to the Hub
 NEW, OFFER, PUBLIC = "New, private", "Pull request", "New, public"
 SAID = "Every point of the [path] is a whole model: saved, it loads with transformers alone and has the loss that the chart shows."
