@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -22,12 +23,13 @@ from mcore import measures, plan
 from mcore.barrier import chord, resampled_means
 from mcore.intervals import of_pairs
 from mcore.measures import measured
-from mcore.pretraining import Asked
+from mcore.pretraining import Asked, Sweep
 from mcore.resolve import Resolved
 from mcore.store import Store
 from mcore.tasks import constant_baseline
 
 BARRIERS = ("loss_chord", "loss_mean", "accuracy_chord")
+KEPT = ("best", "average")
 RESAMPLES = 500
 LEARNED = 2.0  # standard errors that a tuned model must be better than always one label
 MOST_EXACT = 8  # steps whose orders are all gone through for a p value
@@ -90,6 +92,10 @@ class Reading:
     @property
     def learned(self) -> bool:
         return all(one.learned for one in self.tasks)
+
+    def number(self, name: str) -> Sampled | None:
+        """One of ``BARRIERS`` or ``KEPT``."""
+        return {"best": self.best, "average": self.average}.get(name) or self.barriers.get(name)
 
 
 @dataclass(frozen=True)
@@ -207,3 +213,47 @@ def _best(ts: np.ndarray, shares: np.ndarray, resampled: np.ndarray) -> Sampled:
 
 def _average(ts: np.ndarray, shares: np.ndarray, resampled: np.ndarray) -> Sampled:
     return Sampled(float(np.trapezoid(shares.mean(axis=0), ts)), 0.5, np.trapezoid(resampled.mean(axis=0), ts, axis=1))
+
+
+def answer(sweep: Sweep, readings: Mapping[str, Reading]) -> dict:
+    """All that charts, tables and files are made of, as JSON values; partial as long as pairs are missing.
+
+    ``seeds``: of the first task, ``tasks``: of both; each has ``pairs`` (one row for each that is there) and ``measures``,
+    name -> ``means`` (one for each step that has a pair) and ``trend`` (over the steps all of whose models have learned their tasks).
+    """
+    told = {"steps": sorted(sweep.bases), "task": dict(sweep.task), "other": sweep.other and dict(sweep.other), "asked": len(sweep.asked)}
+    for kind, names in (("seeds", BARRIERS), ("tasks", KEPT)):
+        of_kind = [one for one in sweep.asked if one.kind == kind]
+        there = [readings[one.name] for one in of_kind if one.name in readings]
+        told[kind] = {
+            "pairs": [_pair(one) for one in there],
+            "measures": {name: _measure(name, there, Counter(one.step for one in of_kind)) for name in names},
+        }
+    return told
+
+
+def _pair(one: Reading) -> dict:
+    a, b = one.tasks
+    told = {
+        "name": one.asked.name, "step": one.asked.step, "seeds": list(one.asked.seeds), "learned": one.learned, "t": list(a.t),
+        "ends": [a.at_its_end, b.at_its_end], "baselines": [a.baseline, b.baseline], "rows": [a.rows, b.rows],
+    }  # fmt: skip
+    for name in (*BARRIERS, *KEPT):
+        if (number := one.number(name)) is not None:
+            low, high = number.interval
+            told[name] = {"value": number.value, "low": low, "high": high, "t": number.t}
+    if one.asked.kind == "tasks":
+        told |= {"accuracy": [list(a.accuracy), list(b.accuracy)], "kept": None if one.kept is None else one.kept.tolist()}
+    return told
+
+
+def _measure(name: str, readings: Sequence[Reading], asked: Mapping[int, int]) -> dict:
+    means, learned = [], []
+    for step in sorted({one.asked.step for one in readings}):
+        of_step = [one for one in readings if one.asked.step == step and one.number(name) is not None]
+        if of_step:
+            means.append(asdict(mean_of(step, of_step, [one.number(name) for one in of_step], asked[step], name in BARRIERS)))
+            whole = len(of_step) == asked[step] and all(one.learned for one in of_step)
+            learned += [means[-1]] if whole else []
+    found = trend([one["step"] for one in learned], [one["value"] for one in learned])
+    return {"means": means, "trend": asdict(found) if found else None}

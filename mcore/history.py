@@ -78,7 +78,7 @@ def check(name: str) -> str:
     if not name.startswith(SCHEMES) or len(name) > 500:
         raise QuestionError(FIELD, f"{name[:100]!r} is no history", HOW)
     if name.count(PLACE) > 1 or "{" in name.replace(PLACE, "") or "}" in name.replace(PLACE, ""):
-        raise QuestionError(FIELD, f"{name[:100]!r} has more than one place for a step", "write {step} once, where the number stands")
+        raise QuestionError(FIELD, f"{name[:100]!r} has braces other than one {{step}}", "write {step} once, where the number stands")
     if name.startswith("hub:"):
         hub.parse(name.removeprefix("hub:").replace(PLACE, "0"), FIELD)
     return name

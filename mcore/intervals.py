@@ -55,24 +55,20 @@ def of_pairs(values: Sequence[float], pairs: Sequence[tuple[Hashable, Hashable]]
     ``pairs`` names the two of each number. Its variance is that of leaving out one model after the other (the jackknife of a
     U-statistic, Arvesen 1969), with one degree of freedom less than there are models; where no two numbers share one, and for
     pairs named twice by the same name, this is ``student``. ``known``: a variance of the mean from elsewhere (the rows that all
-    were evaluated on), which is added; the degrees of freedom are joined as Welch and Satterthwaite do.
+    were evaluated on); the two half-widths are joined as the sides of a right angle, so that more of either is never narrower.
 
     Raises ``ValueError`` where there are no two numbers, or one that is not finite.
     """
     found = np.asarray(values, np.float64)
     if len(found) != len(pairs) or len(found) < FEWEST or not np.isfinite(found).all():
         raise ValueError(f"an interval needs at least {FEWEST} finite numbers, each of a pair, not {list(values)}")
-    models = list(dict.fromkeys(model for pair in pairs for model in pair))
-    left_out = [found[[model not in pair for pair in pairs]] for model in models]
-    without = np.array([rest.mean() for rest in left_out if len(rest)])
+    holding = {model: frozenset(i for i, pair in enumerate(pairs) if model in pair) for pair in pairs for model in pair}
+    every = set(range(len(found)))  # models that are in the same numbers are left out together
+    without = np.array([found[sorted(every - held)].mean() for held in dict.fromkeys(holding.values()) if held != every])
     if len(without) < FEWEST:
         raise ValueError("one model is in every pair: nothing is known of how much the others vary")
     freedom = len(without) - 1
     variance = freedom / len(without) * float(((without - without.mean()) ** 2).sum())
-    whole, mean, n = variance + known, float(found.mean()), len(found)
-    if not whole:
-        return Interval(mean, mean, mean, n)
-    joined = whole**2 * freedom / variance**2 if variance else math.inf
-    quantile = float(stdtrit(joined, (1 + level) / 2)) if math.isfinite(joined) else float(ndtri((1 + level) / 2))
-    half = quantile * math.sqrt(whole)
-    return Interval(mean, mean - half, mean + half, n)
+    among, fixed = float(stdtrit(freedom, (1 + level) / 2)) ** 2 * variance, float(ndtri((1 + level) / 2)) ** 2 * known
+    mean, half = float(found.mean()), math.sqrt(among + fixed)
+    return Interval(mean, mean - half, mean + half, len(found))

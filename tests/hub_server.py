@@ -46,6 +46,7 @@ class Repository:
     revisions: dict[str, str] = field(default_factory=dict)
     token: str | None = None
     gated: bool = False
+    tags: set[str] = field(default_factory=set)  # of the revisions: those that are no branches
     listed: Callable[[list[dict]], list[dict]] | None = None  # what its listing says instead of the truth
 
 
@@ -145,6 +146,8 @@ class _Handler(Receiver, BaseHTTPRequestHandler):
             self._send(200, b"a small Hub", body)
         elif found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             self._info(*found.groups(), body)
+        elif found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/refs", path):
+            self._refs(*found.groups(), body)
         elif found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", path):
             self._tree(*found.groups(), "recursive" in query, body)
         elif found := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/(refs/[^/]+/[^/]+|[^/]+)/(.+)", path):
@@ -159,7 +162,7 @@ class _Handler(Receiver, BaseHTTPRequestHandler):
         found = [
             {"id": name, "downloads": 7, "likes": 0, "gated": "manual" if repository.gated else False, "tags": []}
             for (of, name), repository in self.hub.repositories.items()
-            if of == kind and all(word in name.lower() for word in words) and (not repository.token or repository.gated or repository.token == token)
+            if of == kind and all(word in name.lower() for word in words) and name.startswith((query.get("author") or [""])[0]) and (not repository.token or repository.gated or repository.token == token)
         ]
         self._json(found[: int((query.get("limit") or ["100"])[0])], body)
 
@@ -197,6 +200,18 @@ class _Handler(Receiver, BaseHTTPRequestHandler):
             "cardData": _card(files.get("README.md", b"")), "siblings": (repository.listed or list)([{"rfilename": path, **_entry(data)} for path, data in files.items()]),
         }  # fmt: skip
         self._json(told, body)
+
+    def _refs(self, kind: str, name: str, body: bool) -> None:
+        """Branches and tags by name; what is converted and pull requests are none of them."""
+        if not self._commit(kind, name, None, body, listing=True):
+            return
+        repository = self.hub.repositories[kind, name]
+        plain = {one: commit for one, commit in repository.revisions.items() if not one.startswith("refs/")}
+        told = {
+            of: [{"name": one, "ref": f"refs/{ref}/{one}", "targetCommit": commit} for one, commit in plain.items() if (one in repository.tags) == (of == "tags")]
+            for of, ref in (("branches", "heads"), ("tags", "tags"))
+        }
+        self._json(told | {"converts": []}, body)
 
     def _tree(self, kind: str, name: str, revision: str, under: str | None, recursive: bool, body: bool) -> None:
         if found := self._commit(kind, name, revision, body):
