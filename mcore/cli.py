@@ -32,6 +32,8 @@ from mcore.threads import share_the_cores
 
 EXPORT = "save the model at one point of a path as a transformers folder, which loads with transformers alone"
 
+TESTED = "carry out the experiments of the paper's findings on the family that ships, and write what they come to"
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -85,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--public", action="store_true", help="with --push: the new repository is for everybody")
     sub.add_argument("--store", metavar="DIR", help="where results are kept (default: the user's cache)")
     sub.set_defaults(command=_export)
+    sub = commands.add_parser("findings", help="test the paper's findings here", description=TESTED)
+    sub.add_argument("--only", metavar="F1,F3", help="these alone (default: all seven)")
+    sub.add_argument("--out", metavar="DIR", required=True, help="where findings.json and the figures go: a folder that is new or empty")
+    sub.add_argument("--store", metavar="DIR", help="where results are kept (default: the user's cache)")
+    sub.set_defaults(command=_findings)
     sub = commands.add_parser("store", help="show or clear what is kept", description="show or clear what is kept")
     sub.add_argument("--store", metavar="DIR")
     sub.add_argument("--clear", action="store_true", help="delete everything that is kept")
@@ -149,6 +156,20 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise QuestionError("--t", f"{text[:40]!r} is no number", "give a number, or best") from None
+
+
+def _findings(options: argparse.Namespace) -> None:
+    from mcore.findings import carrying, said
+    from mcore.findings.every import FINDINGS
+
+    out = Path(options.out)
+    carrying.check_free(out)
+    carried = carrying.Carried(carrying.chosen(FINDINGS, options.only), Store(options.store))
+    _follow(carried)
+    for line in said.summary(carried.report):
+        print(line, file=sys.stderr)
+    for path in carrying.write(carried.report, FINDINGS, out):
+        print(path)
 
 
 def _link(options: argparse.Namespace) -> None:
