@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from mcore.batches import Batches
 from mcore.errors import Cancelled, QuestionError, first_line
+from mcore.reuse import Reuse, asking
 from mcore.trim import trimmed
 
 LINEAR = (torch.nn.Linear, Conv1D)
@@ -76,16 +77,19 @@ def logits(
     batches: Batches,
     stop: Callable[[], bool] = lambda: False,
     on_batch: Callable[[int, int], None] | None = None,
+    reuse: Reuse | None = None,
 ) -> np.ndarray:
     """float32 logits [rows, classes] in the original order of the rows.
 
-    ``on_batch`` is told tokens computed and tokens in all. Raises ``Cancelled`` when ``stop()`` is true between batches.
+    ``on_batch`` is told tokens computed and tokens in all; ``reuse`` remembers what stands still between this point and
+    others. Raises ``Cancelled`` when ``stop()`` is true between batches.
     """
     where = next(model.parameters()).device
     known = inspect.signature(model.forward).parameters
     fixed = {"use_cache": False} if "use_cache" in known else {}
     done, of = 0, sum(batch.size for batch in batches)
     found, order = [], []
+    spared = reuse is not None and reuse.spares(model)
 
     def answer(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         if stop():
@@ -96,9 +100,12 @@ def logits(
         # In bfloat16 kernels are made and kept for every other number of rows: 30 MB on MiniLM, where memory is counted.
         return nullcontext() if whole or model not in _answered else trimmed(model, [batch.inputs for batch in batches], answer)
 
-    with torch.inference_mode(), autocast(model, where) as half, _unpadded(model, batches), trim(whole=half):
+    with (
+        torch.inference_mode(), autocast(model, where) as half, _unpadded(model, batches), trim(whole=half or spared),
+        asking(reuse, model, batches.batches, lambda batch: answer(batch.inputs)) as ask,
+    ):  # fmt: skip
         for batch in batches:
-            found.append(answer(batch.inputs))
+            found.append(ask(batch))
             order.extend(batch.rows)
             done += batch.size
             if on_batch:

@@ -6,7 +6,7 @@ log-likelihoods of answers [rows, answers], or [rows, 3] nats, tokens and tokens
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from mcore.live import Live, orders_joined
 from mcore.passages import Passages, passages
 from mcore.plan import Orders, Point
 from mcore.resolve import Resolved
+from mcore.reuse import Reuse
 from mcore.scoring import likelihoods, token_losses
 from mcore.store import Store
 
@@ -57,29 +58,43 @@ def prepared(live: Live, resolved: Resolved, task: int) -> Inputs:
 def place(live: Live, resolved: Resolved, point: Point, orders: Orders) -> None:
     """Write the weights of a point into the live model, with the output layer that its task is read with."""
     coefficients, head = live.path.at(point.t), resolved.heads[point.task]
-    if point.t == 1.0 and resolved.route.whole:
-        live = live.at_b()
+    live = _read_at(live, resolved, point.t)
     live.place_body(coefficients)
     if resolved.tasks[point.task].read == "head":
         live.place_head(coefficients, head, rows_of_b(orders, head, live))
 
 
-def at(live: Live, resolved: Resolved, point: Point, orders: Orders, inputs: Inputs, stop: Stop) -> np.ndarray:
-    """The responses at a point. Raises ``McoreError`` where they are no numbers."""
+def moving(live: Live, resolved: Resolved, ts: Collection[float]) -> frozenset[str]:
+    """The names of the tensors that are not the same at all of these t; those of the output layer always count among them."""
+    still, before = set(live.tensors) - live.output_layer, None
+    for t in ts:
+        now = _read_at(live, resolved, t).contents(live.path.at(t), still)
+        still = {name for name in still if before is None or now[name] == before[name]}
+        before = now
+    return frozenset(set(live.tensors) - still)
+
+
+def _read_at(live: Live, resolved: Resolved, t: float) -> Live:
+    """At its end a path leads to B as it was read."""
+    return live.at_b() if t == 1.0 and resolved.route.whole else live
+
+
+def at(live: Live, resolved: Resolved, point: Point, orders: Orders, inputs: Inputs, stop: Stop, reuse: Reuse | None = None) -> np.ndarray:
+    """The responses at a point; what does not change up to the next one is computed once with ``reuse``. Raises ``McoreError`` where they are no numbers."""
     task, head = resolved.tasks[point.task], resolved.heads[point.task]
     place(live, resolved, point, orders)
     if task.read == "head":
         columns = orders["b" if head == "b" else "a"].columns
-        found = logits(live.model, inputs, stop)[:, list(columns)]
+        found = logits(live.model, inputs, stop, reuse=reuse)[:, list(columns)]
         numbers = found
     elif task.read == "tokens":
-        found = numbers = token_losses(live.model, inputs, stop)
+        found = numbers = token_losses(live.model, inputs, stop, reuse)
     elif task.read == "answers":
-        found = likelihoods(live.model, inputs, bool(task.task.normalised), stop)
+        found = likelihoods(live.model, inputs, bool(task.task.normalised), stop, reuse)
         numbers = found[~np.isneginf(found)]
     else:
-        read_out = fit(logits(inputs.features, inputs.rows, stop), task.fitting)
-        found = numbers = read_out(logits(inputs.features, inputs.evaluated, stop))
+        read_out = fit(logits(inputs.features, inputs.rows, stop, reuse=reuse), task.fitting)
+        found = numbers = read_out(logits(inputs.features, inputs.evaluated, stop, reuse=reuse))
     if not np.isfinite(numbers).all():
         raise McoreError(f"The model's outputs at t = {point.t:.2f} are no numbers; try precision float32 or another endpoint.")
     return np.ascontiguousarray(found)

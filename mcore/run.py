@@ -31,6 +31,7 @@ from mcore.question import Experiment, as_written, canonical
 from mcore.remote import at_hand, fetch
 from mcore.resolve import Endpoint, Resolved, resolve
 from mcore.responses import Inputs
+from mcore.reuse import Reuse
 from mcore.store import Store
 from mcore.tuning import moved
 
@@ -119,6 +120,7 @@ def _evaluated(live: Live, progress: Progress, store: Store, stop: Stop) -> Iter
             responses.find_orders(live, resolved, task, inputs[task], store, stop)
     yield from progress.announce()
     pending = progress.pending()
+    reuse = Reuse.between(live, responses.moving(live, resolved, ts)) if len(ts := {point.t for point in pending}) > 1 else None
     while pending:
         elsewhere = []
         for point in pending:
@@ -129,16 +131,16 @@ def _evaluated(live: Live, progress: Progress, store: Store, stop: Stop) -> Iter
                 if not mine:
                     elsewhere.append(point)
                 elif not store.has([key]):
-                    yield _computed(live, progress, point, inputs[point.task], store, stop)
+                    yield _computed(live, progress, point, inputs[point.task], reuse, store, stop)
         yield from progress.announce()
         pending = elsewhere and progress.pending()
         if pending:
             time.sleep(0.2)  # another process is computing the rest
 
 
-def _computed(live: Live, progress: Progress, point: Point, inputs: Inputs, store: Store, stop: Stop) -> PointReady:
+def _computed(live: Live, progress: Progress, point: Point, inputs: Inputs, reuse: Reuse | None, store: Store, stop: Stop) -> PointReady:
     began = time.monotonic()
-    scores = responses.at(live, progress.resolved, point, progress.orders(point.task), inputs, stop)
+    scores = responses.at(live, progress.resolved, point, progress.orders(point.task), inputs, stop, reuse)
     store.put(progress.key(point), plan.pack(scores), "responses", {"t": point.t})
     progress.seconds.append(time.monotonic() - began)
     return progress.ready(point, scores)

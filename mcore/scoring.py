@@ -15,45 +15,53 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from mcore.batches import Batch
 from mcore.errors import Cancelled
 from mcore.evaluate import autocast
 from mcore.passages import Passages
+from mcore.reuse import Reuse, asking
+
+Stop = Callable[[], bool]
 
 
-def token_losses(model: PreTrainedModel, passages: Passages, stop: Callable[[], bool] = lambda: False) -> np.ndarray:
-    """float64 [rows, 3]: nats in all, tokens counted, tokens predicted first. Raises ``Cancelled``."""
-    return _totals(model, passages, stop)
+def token_losses(model: PreTrainedModel, passages: Passages, stop: Stop = lambda: False, reuse: Reuse | None = None) -> np.ndarray:
+    """float64 [rows, 3]: nats in all, tokens counted, tokens predicted first. ``reuse`` as in ``evaluate.logits``. Raises ``Cancelled``."""
+    return _totals(model, passages, stop, reuse)
 
 
-def likelihoods(model: PreTrainedModel, passages: Passages, normalised: bool, stop: Callable[[], bool] = lambda: False) -> np.ndarray:
+def likelihoods(model: PreTrainedModel, passages: Passages, normalised: bool, stop: Stop = lambda: False, reuse: Reuse | None = None) -> np.ndarray:
     """float64 [rows, answers]: the log-likelihood of each answer, or its mean over the answer's tokens (``normalised``).
 
     -inf where a row has fewer answers than others, NaN where the model's outputs are no numbers. Raises ``Cancelled``.
     """
-    nats, count, _ = _totals(model, passages, stop).T
+    nats, count, _ = _totals(model, passages, stop, reuse).T
     scores = np.full(nats.shape, -np.inf)
     there = count > 0
     scores[there] = -np.where(np.isfinite(nats), nats, np.nan)[there] / (count[there] if normalised else 1)
     return scores.reshape(passages.slots)
 
 
-def _totals(model: PreTrainedModel, passages: Passages, stop: Callable[[], bool]) -> np.ndarray:
+def _totals(model: PreTrainedModel, passages: Passages, stop: Stop, reuse: Reuse | None) -> np.ndarray:
     """float64 [slots, 3]: sums over the tokens that each slot asks for."""
     where = next(model.parameters()).device
     known = inspect.signature(model.forward).parameters
     fixed = {"use_cache": False} if "use_cache" in known else {}
     totals = np.zeros((prod(passages.slots), 3))
-    with torch.inference_mode(), autocast(model, where), _output_layer_only_at(model) as places:
-        for batch in passages.batches:
-            if stop():
-                raise Cancelled
-            wanted = [(row, *one) for row, text in enumerate(batch.rows) for one in passages.wanted[text]]
-            if not wanted:
-                continue
-            rows, positions, tokens, slots = torch.tensor(wanted, device=where).T
-            places[:] = rows, positions
-            inputs = {name: value.to(where) for name, value in batch.inputs.items() if name in known}
-            logits = model(**inputs, **fixed).logits.float()  # [tokens asked for, vocabulary]
+    asked = [batch for batch in passages.batches if any(passages.wanted[text] for text in batch.rows)]
+    wanted = {id(batch): [(row, *one) for row, text in enumerate(batch.rows) for one in passages.wanted[text]] for batch in asked}
+
+    def answer(batch: Batch) -> torch.Tensor:
+        if stop():
+            raise Cancelled
+        rows, positions, *_ = torch.tensor(wanted[id(batch)], device=where).T
+        places[:] = rows, positions
+        inputs = {name: value.to(where) for name, value in batch.inputs.items() if name in known}
+        return model(**inputs, **fixed).logits.float()  # [tokens asked for, vocabulary]
+
+    with torch.inference_mode(), autocast(model, where), _output_layer_only_at(model) as places, asking(reuse, model, asked, answer) as ask:
+        for batch in asked:
+            logits = ask(batch)
+            _, _, tokens, slots = torch.tensor(wanted[id(batch)], device=where).T
             nats = torch.logsumexp(logits, 1) - logits.gather(1, tokens[:, None])[:, 0]
             told = torch.stack([nats.double(), torch.ones_like(nats), (logits.argmax(1) == tokens).double()], 1)
             np.add.at(totals, slots.cpu().numpy(), told.cpu().numpy())

@@ -38,7 +38,7 @@ def trimmed(model: torch.nn.Module, batches: Sequence[Inputs], answer: Answer) -
         found = _found(model, _largest(longer), answer)
         known[way] = tuple(name for name, module in model.named_modules() if module in found)
     modules = tuple(map(model.get_submodule, known.get(way, ())))
-    with _replaced(modules, _first):
+    with replaced(modules, _first):
         yield modules
 
 
@@ -48,14 +48,19 @@ def _largest(batches: Sequence[Inputs]) -> list[Inputs]:
     return [max(kind, key=lambda batch: len(batch["input_ids"])) for kind in kinds if kind]
 
 
+def last_block(model: torch.nn.Module) -> torch.nn.Module | None:
+    """The last of what a model repeats: of the longest list of modules, where there are several of the last of these."""
+    lists = [blocks for blocks in model.modules() if isinstance(blocks, torch.nn.ModuleList) and len(blocks)]
+    return max(reversed(lists), key=len)[-1] if lists else None
+
+
 def _found(model: torch.nn.Module, batches: Sequence[Inputs], answer: Answer) -> Modules:
     """The outermost modules of the last block that are needed for the first position alone."""
-    lists = [blocks for blocks in model.modules() if isinstance(blocks, torch.nn.ModuleList) and len(blocks)]
     samples = [{name: value[:SAMPLE] for name, value in batch.items()} for batch in batches]
 
     def answers(inputs: Sequence[Inputs], modules: Modules = (), forward: Callable = _first) -> list[torch.Tensor]:
         try:
-            with _replaced(modules, forward):
+            with replaced(modules, forward):
                 return [answer(batch) for batch in inputs]
         except UNFIT:
             return []
@@ -70,13 +75,13 @@ def _found(model: torch.nn.Module, batches: Sequence[Inputs], answer: Answer) ->
             found = look(inner, found)
         return found
 
-    found = look(max(reversed(lists), key=len)[-1], ()) if lists else ()
+    found = look(block, ()) if (block := last_block(model)) is not None else ()
     pairs = list(zip(answers(batches, found), answers(batches), strict=False)) if found else []
     return found if pairs and all(torch.equal(*pair) for pair in pairs) else ()
 
 
 @contextmanager
-def _replaced(modules: Modules, forward: Callable) -> Iterator[None]:
+def replaced(modules: Modules, forward: Callable) -> Iterator[None]:
     """Lets ``forward(the module's own, *its arguments)`` stand for what each module computes."""
     before = [module.__dict__.get("forward") for module in modules]
     for module in modules:
