@@ -64,7 +64,7 @@ def map_chart(rows: Sequence[Mapping], means: Sequence[Mapping], dark: bool = Fa
     picked = alt.selection_point(name=PICKED, fields=["place"], on="click", clear=False)
     tips = [alt.Tooltip("id:N", title="row"), alt.Tooltip("confidence:Q", format=".2f"), alt.Tooltip("variability:Q", format=".2f"),
             alt.Tooltip("told:N", title="here"), alt.Tooltip("text:N")]  # fmt: skip
-    dots = alt.Chart(alt.InlineData(values=sorted(rows, key=lambda row: row["kind"] != ""))).mark_circle(stroke=look.ground).encode(
+    dots = alt.Chart(alt.InlineData(values=sorted(rows, key=lambda row: row["kind"] != "")), name="dots").mark_circle(stroke=look.ground).encode(
         x=x, y=y, tooltip=tips,
         fill=_kind_colour(alt.Fill, look, colours),
         size=alt.condition("datum.kind !== ''", alt.value(58), alt.value(26)),
@@ -96,7 +96,7 @@ def order_chart(
     picked = alt.selection_point(name=PICKED, fields=["place"], on="click", clear=False)
     tips = [alt.Tooltip("id:N", title="row"), alt.Tooltip("lost:Q", title="lost at t", format=".2f"), alt.Tooltip("value:Q", title=measure, format=".2f"),
             alt.Tooltip("text:N")]  # fmt: skip
-    points = alt.Chart(alt.InlineData(values=dots)).mark_circle(fill=colours.wrong, size=34, stroke=look.ground, strokeWidth=0.5).encode(
+    points = alt.Chart(alt.InlineData(values=dots), name="dots").mark_circle(fill=colours.wrong, size=34, stroke=look.ground, strokeWidth=0.5).encode(
         x=x, y=y, tooltip=tips, opacity=alt.value(0.6),
     ).add_params(picked)  # fmt: skip
     ring = alt.Chart(alt.InlineData(values=[dot for dot in dots if dot.get("open")])).mark_point(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import streamlit as st
 
 from mcore import knowledge_questions as questions
-from mcore.errors import McoreError
 from mcore.knowledge_questions import KINDS, POINTS
 from mcore.names import task_name
 from mcore.profile import profile
@@ -19,7 +18,6 @@ from mcore.ui.looking import look
 
 ROWS = {"training": "Training", "validation": "Validation"}
 PREFIX = "pose-"  # of the keys
-REFUSED = "mc.pose-refused"  # why a choice could not be asked
 
 
 def strip(now: Standing, number: int) -> None:
@@ -43,15 +41,13 @@ def strip(now: Standing, number: int) -> None:
             )  # fmt: skip
         if not kind:
             show(text("A and B are not both tuned here. Choose one of the two questions to tune two.", "quiet"))
-        if said := st.session_state.pop(REFUSED, None):
-            show(text(said, "error"))
         if told := _told(now, number):
             show(rich(told, "quiet"))
 
 
 def ask_training_rows(now: Standing, number: int) -> None:
     """The same question about rows that were followed in a training."""
-    _ask(lambda: questions.on_training_rows(now.question, now.resolved, number, profile().rows))
+    draft.change(questions.on_training_rows(now.question, now.resolved, number, profile().rows))
     look(row=None, rows=None)
 
 
@@ -101,16 +97,9 @@ def _control(
 def _chosen(key: str, asked: Callable[[object], Experiment]) -> None:
     value = st.session_state[key]
     if value is not None:
-        _ask(lambda: asked(value))
+        draft.change(asked(value))
         if key != f"{PREFIX}points":
             look(row=None, rows=None)  # ids and ranks are those of other rows now
-
-
-def _ask(asked: Callable[[], Experiment]) -> None:
-    try:
-        draft.change(asked())
-    except McoreError as wrong:
-        st.session_state[REFUSED] = str(wrong)
 
 
 def _source(question: Experiment) -> str:
