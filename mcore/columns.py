@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 Columns = dict[str, list]  # each of one length; None where a row has no such value
@@ -19,14 +19,17 @@ ENDINGS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json", ".
 csv.field_size_limit(MOST_FILE_BYTES)  # the library's own limit is shorter than a long e-mail
 
 
-def read(path: Path) -> tuple[Columns, ClassNames]:
+def read(path: Path, header: Sequence[str] = ()) -> tuple[Columns, ClassNames]:
     """The columns, and the class names that a parquet file written by `datasets` carries.
 
-    Raises ``ValueError`` or ``OSError`` that says what is wrong with the file.
+    ``header``: the names of the columns of a csv or tsv file whose first line is a row. Raises ``ValueError`` or ``OSError`` that
+    says what is wrong with the file.
     """
     kind = ENDINGS.get(path.suffix)
     if kind == "csv":
-        return _csv(path, "\t" if path.suffix == ".tsv" else ","), {}
+        return _csv(path, "\t" if path.suffix == ".tsv" else ",", header), {}
+    if header:
+        raise ValueError("its columns have names of their own; only a csv or tsv file may have none")
     if kind == "json":
         return _json(path, lines=path.suffix != ".json"), {}
     if kind == "parquet":
@@ -39,16 +42,16 @@ def blank(value: object) -> bool:
     return value is None or value != value or not str(value).strip()
 
 
-def _csv(path: Path, separator: str) -> Columns:
+def _csv(path: Path, separator: str, header: Sequence[str]) -> Columns:
     with open(path, encoding="utf-8-sig", newline="") as file:
         try:
-            names, *rows = [row for row in csv.reader(file, delimiter=separator, strict=True) if row] or [[]]
+            names, *rows = ([list(header)] if header else []) + [row for row in csv.reader(file, delimiter=separator, strict=True) if row] or [[]]
         except csv.Error as error:
             raise ValueError(str(error)) from None
     if len(set(names)) != len(names):
         raise ValueError("two columns have one name")
-    if longer := next((i for i, row in enumerate(rows) if len(row) > len(names)), None):
-        raise ValueError(f"row {longer} has {len(rows[longer])} fields, the first line names {len(names)}")
+    if (longer := next((i for i, row in enumerate(rows) if len(row) > len(names)), None)) is not None:
+        raise ValueError(f"row {longer} has {len(rows[longer])} fields, and there are names for {len(names)}")
     return {name: [row[i] if i < len(row) else None for row in rows] for i, name in enumerate(names)}
 
 

@@ -62,6 +62,8 @@ def chosen(found: Found, split: str, wanted: Asked, task: Task, field: str, role
     files, listing = found.config.splits[split], found.listing
     where = f"{field}.task"
     size = sum(listing.files[name].size for name in files)
+    if wanted.header and columns.ENDINGS[Path(files[0]).suffix] != "csv":
+        raise QuestionError(f"{field}.columns", f"the files of {listing.repo} name their columns themselves", "leave it out")
 
     def copy(text: tuple[str, ...], label: str | None) -> Path:
         return hubcopies.place(listing, [found.name, split, text, label, wanted.used, wanted.labelled, task.limit, task.sample_seed, *filter(None, [wanted.choices])])
@@ -88,7 +90,7 @@ def _of_text_files(found: Found, split: str, wanted: Asked, task: Task, field: s
     rows = 0
     for name in found.config.splits[split]:
         try:
-            read, _ = columns.read(found.listing.folder / name)
+            read, _ = columns.read(found.listing.folder / name, wanted.header)
         except (ValueError, OSError) as error:
             raise QuestionError(f"{field}.task", f"{name} of {found.listing.repo} cannot be read ({first_line(error)})", "choose another data set") from None
         here = len(next(iter(read.values()), ()))

@@ -15,7 +15,7 @@ from mcore.question import Experiment, Recipe
 from mcore.resolve import Resolved
 from mcore.study import Study
 
-NAMES = ("labels", "label", "text", "template", "answers")  # fields that hold anybody's words
+NAMES = ("labels", "label", "text", "template", "answers", "columns", "form")  # fields that hold anybody's words
 
 
 def check(question: Experiment, limits: Profile) -> None:

@@ -6,10 +6,9 @@ as Python's own ``str.format`` would. A brace that is meant is written twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from string import Formatter
 
-from mcore.columns import Columns
 from mcore.errors import QuestionError
 
 MASK = "{mask}"  # stays in a prompt: where a masked language model answers; no column is meant by it
@@ -35,7 +34,12 @@ def columns_in(templates: Iterable[str], field: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column for template in templates for _, column in parts(template, field) if column is not None))
 
 
-def render(template: str, columns: Columns, rows: Iterable[int], field: str, most: int = MOST_TOGETHER) -> list[str]:
+def as_words(text: str) -> str:
+    """A template that says just this: its braces are meant."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def render(template: str, columns: Mapping[str, list | dict[int, str]], rows: Iterable[int], field: str, most: int = MOST_TOGETHER) -> list[str]:
     """The prompt of each of these rows (places in the columns). Raises ``QuestionError``, also for more than ``most`` characters."""
     pieces = parts(template, field)
     for _, column in pieces:

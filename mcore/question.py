@@ -79,9 +79,13 @@ class Task(Frozen):
     model, one answer for each label, after the text that ``template`` makes of a row's columns: "{premise} {hypothesis}"),
     by the loss of its ``tokens``, or with a ``fitted`` head. ``normalised`` divides an answer's log-likelihood by its tokens.
     A single answer names a column of lists, "{entities}": each row has its own to choose from, and its label says which are right.
+    Answers that are left out are the labels' own names, where these are words.
+
+    ``columns`` names those of a csv or tsv file whose first line is a row already. ``form`` says how the one text column is made of parts,
+    "premise: {premise} [SEP] hypothesis: {hypothesis}": it is taken apart, and the parts are the texts and stand for columns in a template.
     """
 
-    LATER = ("read", "template", "answers", "normalised")
+    LATER = ("read", "template", "answers", "normalised", "columns", "form")
 
     task: Address
     split: str | None = Field(None, max_length=200)
@@ -94,6 +98,8 @@ class Task(Frozen):
     template: str | None = Field(None, min_length=1, max_length=4000)
     answers: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(min_length=1, max_length=200)] | None = None
     normalised: bool | None = None
+    columns: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=1000)] | None = None
+    form: str | None = Field(None, min_length=1, max_length=4000)
 
 
 OF_METHOD = {  # fields of a recipe -> the methods that they mean something for

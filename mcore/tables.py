@@ -11,6 +11,7 @@ import numpy as np
 
 from mcore.columns import ClassNames, Columns, blank
 from mcore.errors import QuestionError
+from mcore.forms import names_in
 from mcore.prompts import columns_in
 from mcore.question import Task
 
@@ -24,7 +25,7 @@ Texts = list[str] | list[tuple[str, str]]
 class Asked:
     """What a task says of its columns: the text, the label (``labelled``: whether one is wanted), what its template and answers use.
 
-    ``choices``: the column of lists that each row's answers come from.
+    ``choices``: the column of lists that each row's answers come from. ``header``: the names of the columns of files that say none.
     """
 
     text: tuple[str, ...]
@@ -33,6 +34,7 @@ class Asked:
     answers: tuple[str, ...]
     labelled: bool
     choices: str | None = None
+    header: tuple[str, ...] = ()
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -64,22 +66,26 @@ class Table:
 def asked(task: Task, where: str) -> Asked:
     """What the task says of its columns. Raises ``QuestionError``."""
     text = (task.text,) if isinstance(task.text, str) else tuple(task.text or ())
+    inside = names_in(task.form, f"{where}.form")  # what a template says of these stands in no column
     template = columns_in([task.template] if task.template else [], f"{where}.template")
-    answers = columns_in(task.answers or [], f"{where}.answers")
+    answers = tuple(name for name in columns_in(task.answers or [], f"{where}.answers") if name not in inside)
     labelled = task.read != "tokens"
     if task.label and not labelled:
         raise QuestionError(f"{where}.label", "token losses are read without labels", "leave the label out")
-    if task.template and not text:  # what is read is what the template names; rows without splits are dealt by it
+    if task.template and not template:
+        raise QuestionError(f"{where}.template", "it names no column", "write the name of a column between braces")
+    if task.form and len(text) > 1:
+        raise QuestionError(f"{where}.text", f"the form is that of one column, and there are {len(text)}", "name one of them")
+    template = tuple(name for name in template if name not in inside)
+    if task.template and not text and not task.form:  # what is read is what the template names; rows without splits are dealt by it
         text = template
-        if not text:
-            raise QuestionError(f"{where}.template", "it names no column", "write the name of a column between braces")
     choices = None
     if labelled and task.answers and len(task.answers) == 1:
         if answers == () or task.answers[0] != f"{{{answers[0]}}}":
             right = "give one for each label, or the name of a column of lists between braces"
             raise QuestionError(f"{where}.answers", f"{task.answers[0][:60]!r} is one answer alone", right)
         choices = answers[0]
-    return Asked(text, task.label, template, answers, labelled, choices)
+    return Asked(text, task.label, template, answers, labelled, choices, tuple(task.columns or ()))
 
 
 def of_columns(columns: Columns, given_names: ClassNames, wanted: Asked, where: str) -> Table:

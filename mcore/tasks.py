@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,13 +18,16 @@ import numpy as np
 
 from mcore import hubdata, rowparts
 from mcore.checkpoints import BUILTIN, file_digest
+from mcore.checkpoints import named as say_something
 from mcore.columns import MOST_FILE_BYTES, ClassNames, Columns, read
 from mcore.errors import QuestionError, first_line
-from mcore.prompts import MOST_TOGETHER, columns_in, render
+from mcore.forms import taken_apart
+from mcore.prompts import MOST_TOGETHER, as_words, columns_in, render
 from mcore.question import Task
 from mcore.tables import Asked, Table, asked, of_columns, sample
 
 SPLITS = ("train", "validation", "test")
+Values = list | dict[int, str]  # of a column, or of a part of one at the places that are taken
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,15 @@ def open_task(task: Task, field: str, role: str) -> tuple[Task, Rows]:
     wanted = asked(task, field)
     if task.task.startswith("hub:"):
         named, table = hubdata.open_table(task, wanted, field, role)
-        return _named(named, table), _taken(task, table, np.arange(len(table.ids)), field)
+        named = _named(named, table)
+        return named, _taken(named, table, np.arange(len(table.ids)), field)
     table = _open(task, wanted, field)
     split, chosen = _split(task, table, field, role)
     if not len(chosen):
         raise QuestionError(f"{field}.split", f"there are no rows in {split!r}", "name another split")
     places = sample(chosen, task.limit, task.sample_seed)
-    return _named(task.model_copy(update={"split": split}), table), _taken(task, table, places, field)
+    named = _named(task.model_copy(update={"split": split}), table)
+    return named, _taken(named, table, places, field)
 
 
 def has_rows(task: Task, split: str, field: str) -> bool:
@@ -131,7 +137,7 @@ def _open(task: Task, wanted: Asked, field: str) -> Table:
     if scheme == "builtin":
         if rest not in declarations():
             raise QuestionError(f"{field}.task", f"no task {rest!r} ships with the app", f"use one of: {', '.join(declarations())}")
-        if task.text not in (None, "text", ["text"]) or task.label not in (None, "label") or set(wanted.used) - {"text"}:
+        if wanted.header or task.text not in (None, "text", ["text"]) or task.label not in (None, "label") or set(wanted.used) - {"text"}:
             raise QuestionError(f"{field}.text", "a built-in task has the columns text and label", "leave text and label out")
         if wanted.choices:
             raise QuestionError(f"{field}.answers", "a built-in task has no column of lists", "give one answer for each label")
@@ -166,15 +172,15 @@ def _builtin(name: str) -> Table:
 
 @lru_cache(maxsize=8)
 def _local(path: str, digest: str, wanted: Asked, field: str) -> Table:
-    columns, given_names = _read(Path(path), field)
+    columns, given_names = _read(Path(path), wanted.header, field)
     if not len(next(iter(columns.values()), ())):
         raise QuestionError(f"{field}.task", f"{Path(path).name} holds no rows", "give a file with labelled texts")
     return of_columns(columns, given_names, wanted, field)
 
 
-def _read(path: Path, field: str) -> tuple[Columns, ClassNames]:
+def _read(path: Path, header: tuple[str, ...], field: str) -> tuple[Columns, ClassNames]:
     try:
-        return read(path)
+        return read(path, header)
     except (ValueError, OSError) as error:
         raise QuestionError(f"{field}.task", f"{path.name} cannot be read ({first_line(error)})", "save it again as csv, jsonl or parquet") from None
 
@@ -205,20 +211,43 @@ def _deal(text: str | tuple[str, str]) -> str:
 
 
 def _named(task: Task, table: Table) -> Task:
-    """The task with its columns; those of a template for which a task has no room are found again from the template."""
-    return task.model_copy(update={"text": table.text if len(table.text) <= 2 else None, "label": table.label})
+    """The task with its columns, and its answers where they are the names of its labels.
+
+    The columns of a template for which a task has no room are found again from the template.
+    """
+    answers = task.answers
+    if task.read == "answers" and answers is None and table.names and say_something(table.names):
+        answers = [as_words(name) for name in table.names]
+    return task.model_copy(update={"text": table.text if len(table.text) <= 2 else None, "label": table.label, "answers": answers})
 
 
 def _taken(task: Task, table: Table, places: np.ndarray, field: str) -> Rows:
     """The rows at these places of the table, in the words of the task's template and with its answers."""
     texts = [table.texts[i] for i in places]
+    columns: Mapping[str, Values] = table.columns
+    if task.form:
+        parts = _parts(task, table, texts, places, field)
+        texts = [value[0] if len(value) == 1 else value for value in zip(*parts.values(), strict=True)]
+        columns = columns | {name: dict(zip(places.tolist(), values, strict=True)) for name, values in parts.items()}
     if task.template:
-        texts = render(task.template, table.columns, places, f"{field}.template")
+        texts = render(task.template, columns, places.tolist(), f"{field}.template")
     labels = None if table.labels is None else table.labels[places]
-    return _rows(table.ids[places], texts, labels, table.names, _answers(task, table, places, field))
+    return _rows(table.ids[places], texts, labels, table.names, _answers(task, table, columns, places, field))
 
 
-def _answers(task: Task, table: Table, places: np.ndarray, field: str) -> tuple[str, ...] | list[tuple[str, ...]] | None:
+def _parts(task: Task, table: Table, texts: list, places: np.ndarray, field: str) -> dict[str, list[str]]:
+    """What the form makes of the one column of text, by the name of each part."""
+    if len(table.text) != 1:
+        raise QuestionError(f"{field}.text", f"the form is that of one column, and there are {len(table.text)}", f"name one of: {', '.join(table.text)}")
+    parts = taken_apart(task.form, texts, table.ids[places].tolist(), f"{field}.form")
+    if len(parts) > 2 and not task.template:
+        raise QuestionError(f"{field}.form", f"it has {len(parts)} parts, and a model reads one text or two", "write a template that names them")
+    if twice := next((name for name in parts if name in (*table.text, *table.columns)), None):
+        raise QuestionError(f"{field}.form", f"{twice!r} is a column already", "give the part another name")
+    return parts
+
+
+def _answers(task: Task, table: Table, columns: Mapping[str, Values], places: np.ndarray, field: str) -> tuple[str, ...] | list[tuple[str, ...]] | None:
     if task.answers is None:
         return None
     if not table.names:
@@ -230,7 +259,7 @@ def _answers(task: Task, table: Table, places: np.ndarray, field: str) -> tuple[
         raise QuestionError(f"{field}.answers", f"{len(task.answers)} answers for {len(table.names)} labels", right)
     if columns_in(task.answers, f"{field}.answers"):
         most = MOST_TOGETHER // len(task.answers)
-        each = [render(answer, table.columns, places, f"{field}.answers", most) for answer in task.answers]
+        each = [render(answer, columns, places.tolist(), f"{field}.answers", most) for answer in task.answers]
         return list(zip(*each, strict=True))
     return tuple(render(answer, {}, [0], f"{field}.answers")[0] for answer in task.answers)
 

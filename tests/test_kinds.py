@@ -313,7 +313,7 @@ def test_the_command_line_reads_a_language_model(ends, rows, store, tmp_path):
         (("gpt2", "gpt2"), {"read": "tokens", "text": "text", "normalised": True}, "tasks.0.normalised", "means nothing"),
         (("gpt2", "gpt2"), {"template": "{text} {mask}", "answers": ANSWERS}, "tasks.0.template", "for masked language models"),
         (("bert", "bert"), {"template": "{text}", "answers": ANSWERS}, "tasks.0.template", "write {mask} into it"),
-        (("bert", "bert"), {"read": "answers"}, "tasks.0.answers", "name one answer for each of: no, yes"),
+        (("bert", "bert"), {"read": "answers"}, "tasks.0.template", "write {mask} into it"),
         (("t5", "t5"), {"read": "tokens", "text": "text"}, "tasks.0.text", "there is one column"),
     ],
 )
