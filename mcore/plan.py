@@ -71,7 +71,7 @@ def key(resolved: Resolved, point: Point, orders: Orders) -> str:
 def weights_at(resolved: Resolved, t: float, alike: bool = True) -> list:
     """What stands for the weights at t. ``alike``: where A and B are one model they are read in one way, so that every t is the same."""
     way, ends = resolved.route, (resolved.a, resolved.b)
-    if way.fingerprint and not (way.whole and t in (0.0, 1.0)):  # at its ends every path is A or B
+    if way.fingerprint and not way.meets_an_end(t):
         return [["path", way.fingerprint, t]]
     weights = [[resolved.stands_for(end), c] for end, c in zip(ends, (1.0 - t, t), strict=True)]
     if resolved.a.fingerprint != resolved.b.fingerprint:

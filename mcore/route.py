@@ -51,6 +51,12 @@ class Route:
         """Whether it leads all of A to all of B."""
         return self.spec.kind != "partial"
 
+    def meets_an_end(self, t: float) -> bool:
+        """Whether the weights at t are all of A, or all of B, as these were read: a partial path has one end in common with all others."""
+        if self.whole:
+            return t in (0.0, 1.0)
+        return t == 0.0 if self.spec.rest != "b" else t == 1.0 and not self.aligned
+
 
 def route(
     spec: PathSpec, ends: tuple[Checkpoint, Checkpoint], weights: tuple[str, str], first: Task, evaluated: Sequence[Rows],

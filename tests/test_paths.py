@@ -249,3 +249,14 @@ def test_paths_that_differ_are_answered_apart_and_a_line_as_ever(asked):
     assert prints[0] == "" and len(set(prints)) == len(prints)
     line = resolve(parse(asked({"kind": "linear"})))
     assert resolve(parse({k: v for k, v in asked({"kind": "linear"}).items() if k != "path"})).fingerprint == line.fingerprint
+
+
+@pytest.mark.parametrize(("rest", "align", "shared"), [("a", "none", True), ("b", "none", True), ("a", "weights", True), ("b", "weights", False)])
+def test_where_a_partial_path_rests_it_has_the_responses_of_every_other_path(rest, align, shared, asked, store):
+    line, partial = asked({"kind": "linear"}), asked({"kind": "partial", "move": ["head"], "rest": rest, "align": align})
+    list(run(parse(line), store))
+    progress = Progress(resolve(parse(partial)), store)
+    end = {"a": 0.0, "b": 1.0}[rest]
+    assert [point.t for point in progress.pending()] == [t for t in (0.0, 1.0, 0.5) if t != end or not shared]
+    ends = answer(line, store)["loss"][0 if rest == "a" else -1], answer(partial, store)["loss"][0 if rest == "a" else -1]
+    assert ends[0] == ends[1] if shared else ends[0] == pytest.approx(ends[1], abs=1e-5)
