@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-
 import peft
 import pytest
 import reference
@@ -16,12 +13,15 @@ from transformers.cache_utils import DynamicCache
 from transformers.pytorch_utils import Conv1D
 
 from mcore import deltas
-from mcore.finetune import finetune
-from mcore.methods import ARCHITECTURES, DEFAULTS
-from mcore.question import parse, parse_recipe
-from mcore.resolve import resolve, resolve_recipe
+from mcore.delta import plain_name
+from mcore.laying import lay
+from mcore.plan import Point
+from mcore.progress import Progress
+from mcore.question import parse
+from mcore.resolve import resolve
+from mcore.responses import place
 from mcore.result import collect
-from mcore.run import run
+from mcore.run import joined, run
 from mcore.store import Store
 
 METHODS = ("lora", "adapter", "prefix", "bitfit")
@@ -48,7 +48,7 @@ def recipe(saved, data):
     """recipe(method, family, seed, **fields): a few steps from one base, far enough that everything that is tuned has moved."""
 
     def make(method, family="bert", seed=1, **fields):
-        return {"base": f"local:{saved(family, 5, opener=AutoModel)}", "task": {"task": f"local:{data}", "max_length": 24}, "method": method,
+        return {"base": f"local:{saved(family, 5, opener=AutoModel)}", "task": {"task": f"local:{data}", "split": "train", "max_length": 24}, "method": method,
                 "steps": 4, "batch_size": 8, "learning_rate": 0.05, "head_seed": seed, "data_seed": seed, **SETTINGS[method], **fields}  # fmt: skip
 
     return make
@@ -229,3 +229,57 @@ def test_between_two_ends_with_a_prefix_it_is_the_prefix_that_moves(family, reci
                 )
                 scores.append(model.score(told[0])[0, -1] if family == "gpt2" else model.classifier(told[1])[0])
         assert abs(reference.loss(torch.stack(scores), task.rows.labels) - loss) < 1e-5, t
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "path",
+    [
+        {"kind": "linear", "extend": 0.5}, {"kind": "slerp"}, {"kind": "partial", "move": ["attention", "head"]},
+        {"kind": "bezier", "steps": 3, "learning_rate": 0.05}, {"kind": "mix", "steps": 3, "per": "tensor"},
+    ],
+    ids=lambda path: path["kind"],
+)  # fmt: skip
+def test_on_every_path_between_two_deltas_the_backbone_keeps_its_bytes(method, path, recipe, data, shelf):
+    """Read from the live model at each t, and from the base's file."""
+    question = tiny.experiment(recipe(method, "bert", 1), recipe(method, "bert", 2), part(data, "validation"), points=[0.3, 0.7], path=path)
+    asked = parse(question)
+    list(run(asked, shelf))
+    resolved = resolve(asked)
+    progress = Progress(resolved, shelf)
+    live = exhausted(joined(progress, shelf, lambda: False))
+    laid = exhausted(lay(live, progress, shelf, lambda: False))
+    base = load_file(resolved.a.looked_at.folder / "model.safetensors")
+    tuned = {name for end in (resolved.a, resolved.b) for name in load_file(shelf.folder(end.fingerprint) / deltas.FILE)}
+    for t in (0.0, 0.3, 0.7, 1.0):
+        place(laid, resolved, Point(0, t), progress.orders(0))
+        still = {plain_name(name): tensor for name, tensor in laid.tensors.items() if name not in tuned}
+        assert len(still) > 20
+        for name, tensor in still.items():
+            assert torch.equal(tensor, base[name.removeprefix("bert.")]), (t, name)
+    if path["kind"] == "bezier":
+        bend = load_file(shelf.folder(resolved.route.fingerprint) / "bend-1.safetensors")
+        assert set(bend) == tuned
+
+
+def test_a_curve_through_a_delta_trains_what_was_tuned(recipe, data, shelf):
+    asked = parse(tiny.experiment(recipe("adapter"), recipe("adapter", seed=2), part(data, "validation"), path={"kind": "bezier", "steps": 3, "learning_rate": 0.05}))
+    list(run(asked, shelf))
+    resolved = resolve(asked)
+    bend = load_file(shelf.folder(resolved.route.fingerprint) / "bend-1.safetensors")
+    middle = mixed(*kept(resolved, shelf), 0.5)
+    assert all(not torch.allclose(bend[name], middle[name]) for name in bend if name.endswith("adapter.up.weight"))
+
+
+def exhausted(stream):
+    """What a generator returns."""
+    while True:
+        try:
+            next(stream)
+        except StopIteration as end:
+            return end.value
+
+
+def part(file, split):
+    """A task on a part of the file, so that a path may be fitted on the other."""
+    return {"task": f"local:{file}", "split": split, "max_length": 24}
