@@ -51,6 +51,12 @@ def cells(rows: Sequence[tuple[int, float | None, float]], column: int, steps: i
     ]
 
 
+def most_decided(mix: Mapping[str, float], count: int) -> dict[str, float]:
+    """The groups whose share of B differs most from one half, as many as ``count``, in the order of the model."""
+    far = sorted(mix, key=lambda name: -abs(mix[name] - 0.5))[:count]
+    return {name: mix[name] for name in mix if name in far}
+
+
 def mix_chart(mix: Mapping[str, float], dark: bool = False, width: int | str = "container") -> alt.LayerChart:
     """The share of B in each group of tensors, as a bar from A's side."""
     look = theme(dark)

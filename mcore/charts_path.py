@@ -20,6 +20,7 @@ from mcore.ways import ends, span, way
 from mcore.words import alternative
 
 PIECE = 1 / 60  # of the path: the line is drawn in pieces this long, each in the colour of its t
+WIDE, CLEAR = 0.27, 0.04  # of the path, where a chart is as narrow as on a telephone: half the barrier's label, and an end's letter
 DOT, EVERY = 0.003, 0.012  # of the path: the length of a dot and the distance between dots
 
 
@@ -174,8 +175,8 @@ def _barrier_label(values: Mapping[float, float], barrier: Mapping) -> tuple[flo
     interval = (barrier["low"], barrier["high"])
     value, low, high = (nats(barrier[key], interval) for key in ("value", "low", "high"))
     t = barrier["t"] if 0 < barrier["t"] < 1 else 0.5
-    place, chord = min(max(t, 0.2), 0.8), _along({end: values[end] for end in (0.0, 1.0)})
-    beneath = [t for t in (*values, place - 0.2, place, place + 0.2) if abs(t - place) < 0.2001]
+    place, chord = min(max(t, WIDE + CLEAR), 1 - WIDE - CLEAR), _along({end: values[end] for end in (0.0, 1.0)})
+    beneath = [t for t in (*values, place - WIDE, place, place + WIDE) if abs(t - place) < WIDE + 1e-4]
     top = max(max(_along(values)(t), chord(t)) for t in beneath)
     return place, float(top), f"barrier {value} [{low}, {high}]", -16
 
@@ -201,7 +202,7 @@ def _names(result: Mapping, panel: Panel, look: Theme) -> list[alt.Chart]:
     barrier = (result.get("barrier") or {}).get("loss_chord")
     if barrier and barrier["t"] in values:
         t, y, _, dy = _barrier_label(values, barrier)
-        taken += [(t + shift, float(panel.pixels(y)) + dy) for shift in np.linspace(-0.2, 0.2, 21)]
+        taken += [(t + shift, float(panel.pixels(y)) + dy) for shift in np.linspace(-WIDE, WIDE, 25)]
         taken += [(barrier["t"], y) for y in np.linspace(*panel.pixels([lines[1](barrier["t"]), values[barrier["t"]]]), 9)]
     for text, line, wish in named:
         t, dy = clear_place(lambda t, line=line: panel.pixels(line(t)), wish, taken, panel)

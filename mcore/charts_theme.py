@@ -16,6 +16,7 @@ from mcore.ways import ends, span, way
 
 alt.data_transformers.disable_max_rows()
 
+NARROW = 30  # times the size of its letters: a chart's width below which the names of the ends leave no room for the t beside them
 PAGE_FONT = "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif"
 PAPER_FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
 
@@ -110,10 +111,11 @@ def way_axis(look: Theme, result: Mapping | None = None, shown: tuple[float, flo
     coloured = [{"test": "datum.value === 0", "value": look.a}, {"test": "datum.value === 1", "value": look.b}]
     first, last = (f"{name} · t = " if len(name) == 1 else "t = " for name in ends(way(result or {})))
     parts = 5 if shown == (0.0, 1.0) else 2  # few enough beyond the ends that the ends keep their names where there is little room
+    crowded = f"width < {NARROW * look.size:g} && datum.value !== 0 && datum.value !== 1 && abs(datum.value - 0.5) > 0.15 ? '' : " if parts == 5 else ""
     every = [i / parts for i in range(math.ceil(shown[0] * parts - 1e-9), math.floor(shown[1] * parts + 1e-9) + 1)]
     return alt.Axis(
         title=None, values=every, grid=False, offset=8, labelFlush=True, labelBound=False,
-        labelExpr=f"datum.value === 0 ? '{first}0' : datum.value === 1 ? '{last}1' : format(datum.value, '.1f')",
+        labelExpr=f"{crowded}datum.value === 0 ? '{first}0' : datum.value === 1 ? '{last}1' : format(datum.value, '.1f')",
         labelColor={"condition": coloured, "value": look.quiet},
         labelFontWeight={"condition": {"test": "datum.value % 1 === 0", "value": 600}, "value": "normal"},
     )  # fmt: skip

@@ -19,8 +19,9 @@ from mcore.ways import short, span, way
 
 HIGH, GAP, LOW = 270, 44, 110
 DASHES = ([1, 0], [7, 4], [2, 3], [9, 3, 2, 3])  # of the others, in turn
-HALF = 0.09  # of the way: about half the width of a label
-NAMED = 2  # others that are named at their lines; of more, only the numbers that they have in the table have room
+HALF = 0.09  # of the way: about half the width of a name; a number takes a third of it
+NAMED = 2  # others that are named at their lines; of more, only their numbers have room there, and a key above tells the names
+ROW, STROKE = 17, 34  # pixels of the key: of a line of it, and of the piece of a path's line that stands in it
 
 
 def ways_chart(
@@ -33,10 +34,12 @@ def ways_chart(
     look = theme(dark)
     placed = [(entry, where) for entry, path in zip(entries, paths, strict=True) if (where := positions(entry, path, axis))]
     shown = span(placed[0][1] if placed and placed[0][0] is entries[0] else ())
-    panels = []
+    names = labels(entries)
+    key = ROW * len(placed) + 3 * GAP // 4 if names[-1].isdigit() else 0
+    panels = [alt.layer(*_key(entries, placed, look))] if key else []
     for name, top, height, title, form, domain in (
-        ("loss", 0, HIGH, f"Loss ({unit(entries[0])})", ".2~f", loss_domain),
-        ("accuracy", HIGH + GAP, LOW, share(entries[0]).capitalize(), "~%", accuracy_domain),
+        ("loss", key, HIGH, f"Loss ({unit(entries[0])})", ".2~f", loss_domain),
+        ("accuracy", key + HIGH + GAP, LOW, share(entries[0]).capitalize(), "~%", accuracy_domain),
     ):
         panel = Panel(name, top, top + height, _union([domain(entry) for entry in entries], 0, 1 if name == "accuracy" else np.inf))
         curves = [[row for row in _curve(entry, where, name) if shown[0] - 1e-9 <= row["x"] <= shown[1] + 1e-9] for entry, where in placed]
@@ -44,12 +47,11 @@ def ways_chart(
         for i, (curve, (entry, _)) in reversed(list(enumerate(zip(curves, placed, strict=True)))):
             layers += _present(curve, panel, look) if entry is entries[0] else _other(curve, entry, DASHES[i % len(DASHES)], panel, look)
         if name == "loss":
-            names = labels(entries)
             named = {id(entry): name for entry, name in zip(entries, names, strict=True)}
             layers += _names([(named[id(entry)], curve, entry is entries[0]) for curve, (entry, _) in zip(curves, placed, strict=True)], panel, look)
         panels.append(alt.layer(*layers))
     chart = alt.layer(*panels).resolve_scale(y="independent")
-    return finish(chart, look, width, HIGH + GAP + LOW, ways_told(entries, axis))
+    return finish(chart, look, width, key + HIGH + GAP + LOW, ways_told(entries, axis))
 
 
 def ways_told(entries: Sequence[Mapping], axis: str) -> str:
@@ -65,6 +67,27 @@ def labels(entries: Sequence[Mapping]) -> list[str]:
     """What stands at each line: the present path's name, and the others' names or their numbers, from 2 on."""
     names = [short(way(entry)) for entry in entries]
     return names if len(names) - 1 <= NAMED else [names[0], *(str(i) for i in range(2, len(names) + 1))]
+
+
+def _key(entries: Sequence[Mapping], placed: Sequence[tuple[Mapping, Sequence[float]]], look: Theme) -> list[alt.Chart]:
+    """A line for each path that is drawn: how it is drawn, its number, its name. It needs no scale: all its places are pixels."""
+    numbers = {id(entry): number for number, entry in enumerate(entries, 1)}
+    layers = []
+    for i, (entry, _) in enumerate(placed):
+        y, present = ROW * i + ROW / 2, entry is entries[0]
+        colours = look.way if present else (look.quiet,)
+        for k, colour in enumerate(colours):
+            piece = STROKE / len(colours)
+            ruled = alt.Chart(alt.InlineData(values=[{}])).mark_rule(
+                stroke=colour, strokeWidth=look.size / 3.6 if present else 1.7, strokeDash=[1, 0] if present else list(DASHES[i % len(DASHES)])
+            )  # fmt: skip
+            layers.append(ruled.encode(x=alt.value(k * piece), x2=alt.value((k + 1) * piece), y=alt.value(y), y2=alt.value(y)))
+        text = alt.Chart(alt.InlineData(values=[{"text": f"{numbers[id(entry)]}  {short(way(entry))}"}])).mark_text(
+            align="left", baseline="middle", fontWeight=600 if present else 400, color=look.text if present else look.quiet,
+            limit=alt.ExprRef(f"width - {STROKE + 10}"),
+        )  # fmt: skip
+        layers.append(text.encode(x=alt.value(STROKE + 10), y=alt.value(y), text="text:N"))
+    return layers
 
 
 def _curve(entry: Mapping, where: Sequence[float], name: str) -> list[dict]:
@@ -130,27 +153,28 @@ def _other(curve: list[dict], entry: Mapping, dashes: Sequence[int], panel: Pane
 
 
 def _names(curves: Sequence[tuple[str, list[dict], bool]], panel: Panel, look: Theme) -> list[alt.Chart]:
-    """Each path's name beside its line, where it is clearest of all lines and of the names that stand already."""
-    lines = [(np.array([row["x"] for row in curve]), panel.pixels([row["y"] for row in curve])) for _, curve, _ in curves if len(curve) > 1]
-    grid, layers = np.linspace(0, 1, 101), []
-    taken = [(x, y) for xs, ys in lines for x, y in zip(grid, np.interp(grid, xs, ys), strict=True)]
-    for name, curve, present in curves:
-        if len(curve) < 2:
-            continue
-        xs, ys = np.array([row["x"] for row in curve]), panel.pixels([row["y"] for row in curve])
-        best = (-np.inf, 0.5, -12)
+    """Each path's name beside its line, or its number on it, where it is clearest of all lines and of what stands already."""
+    curves = [(name, [(row["x"], row["y"]) for row in curve], present) for name, curve, present in curves if len(curve) > 1]
+    grid, written, layers = np.linspace(0, 1, 101), [], []
+    lines = [np.interp(grid, [x for x, _ in curve], panel.pixels([y for _, y in curve])) for _, curve, _ in curves]
+    for i, (name, curve, present) in enumerate(curves):
+        number = name.isdigit()
+        half, shifts = (HALF / 3, (0,)) if number else (HALF, (-12, 13))
+        passing = [line for k, line in enumerate(lines) if k != i or not number]
+        best = (-np.inf, 0.5, 0)
         for x in np.linspace(0.15, 0.85, 36).tolist():
-            for dy in (-12, 13):
-                y = float(np.interp(x, xs, ys)) + dy
-                near = [abs(other - y) for at, other in taken if abs(at - x) < HALF]
+            beneath = np.abs(grid - x) < half
+            for dy in shifts:
+                y = float(np.interp(x, grid, lines[i])) + dy
+                near = [float(np.abs(line[beneath] - y).min()) for line in passing]
+                near += [np.hypot((at - x) / half, (other - y) / 13) * 13 for at, other in written if abs(at - x) < 2 * half]
                 best = max(best, (min([*near, y - panel.top, panel.bottom - y, 24]) - 2 * abs(x - 0.5), x, dy))
         _, x, dy = best
-        y = float(np.interp(x, xs, [row["y"] for row in curve]))
-        taken += [(x + shift, float(np.interp(x, xs, ys)) + dy + up) for shift in np.linspace(-HALF, HALF, 7) for up in (-5, 0, 5)]
-        base = _layer([{"x": x, "y": y, "text": name}]).encode(text="text:N")
-        style = {"dy": dy, "fontWeight": 600 if present else 400}
+        written += [(x + shift, float(np.interp(x, grid, lines[i])) + dy) for shift in (np.linspace(-half, half, 7) if not number else (0,))]
+        base = _layer([{"x": x, "y": float(np.interp(x, *zip(*curve, strict=True))), "text": name}]).encode(text="text:N")
+        style = {"dy": dy, "baseline": "middle", "fontWeight": 600 if present else 400}
         layers += [
-            base.mark_text(stroke=look.ground, strokeWidth=4, strokeJoin="round", fill=look.ground, **style),
-            base.mark_text(color=look.text if present else look.quiet, **style),
+            base.mark_text(stroke=look.ground, strokeWidth=7 if number else 4, strokeJoin="round", fill=look.ground, **style),
+            base.mark_text(color=look.text if present or number else look.quiet, **style),
         ]
     return layers

@@ -185,3 +185,26 @@ def test_the_alternative_tells_the_result():
 def test_a_page_that_draws_loads_no_torch():
     code = "import sys, mcore.charts, mcore.probes; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'streamlit')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("peak", [1, 2, 6, 10, 11])
+@pytest.mark.parametrize("rise", [0.01, 0.4])
+def test_the_barriers_number_is_clear_of_the_ends_letters_on_a_telephone(peak, rise):
+    """Its place in pixels, by the widest that its letters are; the chart's own is what is left of 420 pixels."""
+    t = np.linspace(0, 1, 13)
+    loss = 0.3 + rise * (np.arange(13) == peak)
+    barrier = {"value": rise, "low": rise - 0.004, "high": rise + 0.004, "t": float(t[peak])}
+    entry = result() | {"t": t.tolist(), "loss": loss.tolist(), "ensemble_loss": None, "barrier": dict.fromkeys(("loss_chord", "loss_mean", "accuracy_chord"), barrier)}
+    spec = charts.path_chart(entry, width=320).to_dict()
+    scale = next(leaf["encoding"]["y"]["scale"] for leaf in marked(spec, "point"))
+    found = {}
+    for leaf in marked(spec, "text"):
+        for row in rows(leaf, spec):
+            y = scale["range"][0] - (row["y"] - scale["domain"][0]) / (scale["domain"][1] - scale["domain"][0]) * (scale["range"][0] - scale["range"][1])
+            found[row["text"]] = 320 * row["t"], y + leaf["mark"].get("dy", 0)
+    label = next(text for text in found if text.startswith("barrier"))
+    x, y = found[label]
+    for end in "AB":
+        clear = abs(found[end][0] - x) - 6.2 * len(label) / 2 - 5 > 0 or abs(found[end][1] - y) > 14
+        assert clear, (end, found)
+    assert x - 6.2 * len(label) / 2 >= 0 and x + 6.2 * len(label) / 2 <= 320

@@ -199,17 +199,35 @@ def test_a_fit_is_watched_while_it_runs(store: Store, app_jobs: Jobs) -> None:
     assert "Fit of the path over 40 steps" in app.get("vega_lite_chart")[0].proto.spec and "is fitted on training rows" in words(app)
 
 
-def test_the_fit_stands_in_a_tab_afterwards_with_the_shares_of_a_mix(store: Store) -> None:
-    mix = question(path={"kind": "mix", "steps": 20})
+def mixed(store: Store, shares: dict[str, float]) -> Experiment:
+    """A learned mix that has taken these shares of B, as a run leaves it."""
+    mix = question(path={"kind": "mix", "steps": 20, "per": "tensor"})
     resolved = carry_out(mix, store)
     work = store.work(resolved.route.fingerprint)
-    (work / "curve.json").write_text(json.dumps({"path": {}, "loss": [1 / (i + 1) for i in range(20)], "mix": {"layer 0": 0.25}, "given": {}}))
+    (work / "curve.json").write_text(json.dumps({"path": {}, "loss": [1 / (i + 1) for i in range(20)], "mix": shares, "given": {}}))
     store.put_folder(resolved.route.fingerprint, work, "curve")
     store.put(lengths.length_key(resolved), json.dumps({"length": 1.0, "chord": 1.0, "arc": resolved.experiment.ts()}).encode(), "length")
-    app = tab(page(mix), "Fit")
+    return mix
+
+
+def test_the_fit_stands_in_a_tab_afterwards_with_the_shares_of_a_mix(store: Store) -> None:
+    app = tab(page(mixed(store, {"layer 0": 0.25})), "Fit")
     drawn = " ".join(one.proto.spec for one in app.get("vega_lite_chart"))
     assert "Share of B in the learned mix" in drawn and "Fit of the path over 20 steps" in drawn and "in the last tenth" in words(app)
-    assert charts(app) == 3
+    assert charts(app) == 3 and not [one for one in app.get("button_group") if one.key == "mix-shown"]
+
+
+def test_of_a_mix_of_many_tensors_those_that_say_most_are_shown_first_and_all_on_demand(store: Store) -> None:
+    app = tab(page(mixed(store, {f"layer.{i}.weight": 0.5 + (i - 40) / 100 for i in range(80)})), "Fit")
+
+    def shown() -> str:
+        return next(one.proto.spec for one in app.get("vega_lite_chart") if "Share of B" in one.proto.spec)
+
+    assert "layer.0.weight 10.0 %" in shown() and "layer.79.weight 89.0 %" in shown() and "layer.39.weight" not in shown()
+    assert "The other 50 have taken 26.0 % to 75.0 % of B." in words(app)
+    choice = next(one for one in app.get("button_group") if one.key == "mix-shown")
+    choice.set_value("All 80").run()
+    assert "layer.39.weight 49.0 %" in shown() and "layer.0.weight 10.0 %" in shown() and "The other 50" not in words(app)
 
 
 def answered(one: Experiment, store: Store) -> None:

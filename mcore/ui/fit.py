@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from mcore import curvefile
-from mcore.charts_fit import fit_chart, mix_chart
-from mcore.names import nats
+from mcore.charts_fit import fit_chart, mix_chart, most_decided
+from mcore.names import nats, percent
 from mcore.ui import engine
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
@@ -18,6 +18,8 @@ from mcore.ui.theme import dark
 from mcore.ways import subject
 
 TENTH = 10
+MOST_BARS = 30  # of a mix that are shown at once
+FRAME = 560  # pixels that all of them scroll in
 
 
 def fit_stage(rows: Sequence[tuple], now: Standing) -> None:
@@ -44,7 +46,7 @@ def fit_tab(now: Standing, result: Mapping) -> None:
     with left:
         if mix := (result.get("path") or {}).get("mix"):
             show(text("How much of B the mix has taken", "head"))
-            draw(mix_chart, mix, dark(), key="mix-chart")
+            _mix(mix, spec.per)
         draw(fit_chart, rows_of(told), spec.steps, dark(), key="fit-chart")
     with right:
         count = max(1, len(losses) // TENTH)
@@ -52,6 +54,22 @@ def fit_tab(now: Standing, result: Mapping) -> None:
         show(figures([("loss in the first tenth (nats)", nats(first)), ("in the last tenth", nats(last)), ("steps", f"{len(losses):,}"),
                       ("rows to fit on", f"{len(now.resolved.route.fitting):,}")]))  # fmt: skip
         show(rich("Each step draws one t and one batch of training rows, none of which is evaluated; the gradient moves only what is fitted.", "quiet"))
+
+
+def _mix(mix: Mapping[str, float], per: str) -> None:
+    """Of many groups those that say most, unless all are asked for: these scroll in a frame of their own."""
+    if len(mix) <= MOST_BARS:
+        draw(mix_chart, mix, dark(), key="mix-chart")
+        return
+    some, every = f"The {MOST_BARS} furthest from one half", f"All {len(mix):,}"
+    chosen = st.segmented_control(f"Shares per {per}", (some, every), default=some, required=True, key="mix-shown")
+    if chosen == every:
+        with st.container(height=FRAME, key="mix-frame"):
+            draw(mix_chart, mix, dark(), key="mix-chart-all")
+    else:
+        draw(mix_chart, most_decided(mix, MOST_BARS), dark(), key="mix-chart")
+        others = [share for name, share in mix.items() if name not in most_decided(mix, MOST_BARS)]
+        show(text(f"In the order of the model. The other {len(others):,} have taken {percent(min(others))} to {percent(max(others))} of B.", "quiet"))
 
 
 def rows_of(told: Mapping) -> list[tuple]:
