@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -112,6 +111,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _finetune(options: argparse.Namespace) -> None:
     from mcore.finetune import finetune
+    from mcore.tuning import alone, hand_over
 
     resolved, store = resolve_recipe(parse_recipe(_read(options.question, "recipe"))), Store(options.store)
     out = Path(options.out) if options.out else None
@@ -122,7 +122,9 @@ def _finetune(options: argparse.Namespace) -> None:
     if folder is None:
         raise McoreError("The model is no longer in the store; make its limit larger (MCORE_STORE_LIMIT) and run it again.")
     if out:
-        shutil.copytree(folder, out, dirs_exist_ok=True)
+        hand_over(resolved, folder, out, store)
+        if not alone(resolved.delta):
+            print(f"Note: {resolved.delta} can be opened by this app alone: name local:{out} as an endpoint.", file=sys.stderr)
     print(out or folder)
 
 

@@ -74,13 +74,26 @@ def read(folder: Path, field: str) -> Told:
     return told
 
 
-def write(folder: Path, structure: Structure, base: Checkpoint, parameters: int) -> None:
-    """Write ``delta.json``."""
+def base_address(folder: Path, field: str) -> str:
+    """Where the base of a delta stands that somebody has saved: as it says, or beside it. Raises ``QuestionError``."""
+    told = read(folder, field)
+    scheme, _, rest = told.base.partition(":")
+    if scheme != "local" or "\0" in rest:
+        return told.base
+    name = rest.rpartition("@")[0] or rest
+    for place in (Path(rest).expanduser(), *([folder / rest, folder.parent / name] if not Path(name).is_absolute() else [])):
+        if place.is_dir() and place.resolve() != folder.resolve():
+            return f"local:{place.absolute()}"
+    raise QuestionError(field, f"its base, the folder {name}, is not there", f"put that folder beside it, or write its path as the base in {TOLD}")
+
+
+def write(folder: Path, structure: Structure, base: str, digest: str, parameters: int) -> None:
+    """Write ``delta.json``. ``base``: its address and, below, its digest; ``parameters``: how many were tuned."""
     told = Told(
         version=1,
         method=structure.method,
-        base=base.address,
-        base_digest=base.digest,
+        base=base,
+        base_digest=digest,
         parameters=parameters,
         biases=structure.biases,
         **structure.settings,

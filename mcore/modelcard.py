@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mcore import deltas
 from mcore.names import steps_text
 from mcore.portable import portable_recipe
 from mcore.question import Recipe
 from mcore.resolve import ResolvedRecipe
 
 
-def write_card(folder: Path, resolved: ResolvedRecipe, curve: list[dict]) -> None:
-    """Write ``README.md`` and, for programs, ``training.json`` (recipe, curve) into ``folder``."""
+def write_card(folder: Path, resolved: ResolvedRecipe, curve: list[dict], whole: bool = False) -> None:
+    """Write ``README.md`` and, for programs, ``training.json`` (recipe, curve) into ``folder``. ``whole``: it holds no delta, but the model."""
     given = portable_recipe(resolved)
     recipe = given.model_dump(mode="json")
     last = next((seen for seen in reversed(curve) if seen["validation_accuracy"] is not None), None)
@@ -22,16 +23,16 @@ def write_card(folder: Path, resolved: ResolvedRecipe, curve: list[dict]) -> Non
         if last and resolved.validation
         else "There were no validation rows to watch it on."
     )
+    library = "library_name: transformers\n" if resolved.delta is None or whole else ""
     card = f"""---
-library_name: transformers
-tags:
+{library}tags:
 - mode-connectivity
 ---
 # {given.base} tuned on {given.task.task}
 
 Made by the Mode Connectivity Explorer from the recipe below: {len(resolved.training.rows):,} training rows,
 {steps_text(resolved.recipe)}. {reached}
-
+{_method_told(resolved, whole)}
 Labels: {", ".join(resolved.labels)}.
 
 ```json
@@ -44,6 +45,19 @@ Labels: {", ".join(resolved.labels)}.
     (folder / "README.md").write_text(card, encoding="utf-8")
     told = {"recipe": recipe, "fingerprint": resolved.fingerprint, "labels": list(resolved.labels), "curve": curve}
     (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _method_told(resolved: ResolvedRecipe, whole: bool) -> str:
+    """What was tuned of the model, and what opens this folder; nothing where that is everything, and transformers."""
+    if resolved.delta is None:
+        return ""
+    tuned = f"Tuned by {resolved.delta}, and its head; the rest of the base stands still."
+    if whole:
+        return f"\n{tuned} The weights here are whole and load with transformers alone.\n"
+    return f"""
+{tuned} `{deltas.FILE}` holds what was tuned and nothing else, `{deltas.TOLD}` says of which base.
+transformers alone does not open it: name the folder as an endpoint of the app (`local:FOLDER`).
+"""
 
 
 def _paths_told(recipe: Recipe, given: Recipe) -> str:

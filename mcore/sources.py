@@ -23,7 +23,7 @@ def look(address: str, field: str) -> Checkpoint:
             raise QuestionError(field, wrong, "give a folder that save_pretrained wrote")
         names = {file.name for file in folder.iterdir()}
         if deltas.is_one(names):
-            return deltas.look_at(folder, address, _base(deltas.read(folder, field).base, field), field)
+            return deltas.look_at(folder, address, _base(deltas.base_address(folder, field), field), field)
         if adapters.is_one(names):
             config = adapters.read_config(folder / "adapter_config.json", field)
             base = adapters.base_of_folder(folder, config, field)

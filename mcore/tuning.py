@@ -5,18 +5,21 @@ Beside a tuned folder that transformers opens alone stands that of a delta (``mc
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from mcore import deltas
+from mcore import deltas, portable
 from mcore.blend import Apart, blend, distance
 from mcore.checkpoints import Checkpoint, look_at
 from mcore.delta import add, changes, trained
 from mcore.live import built, head_of, new_model, output_layer, tensors_of, weights_of
 from mcore.methods import Structure
+from mcore.modelcard import write_card
 from mcore.reading import Kind
 from mcore.remote import at_hand
 from mcore.resolve import ResolvedRecipe
@@ -60,19 +63,31 @@ def leave(resolved: ResolvedRecipe, model: PreTrainedModel, names: list[str] | N
     save_file(
         {name: own[name].detach().cpu().contiguous() for name in names}, folder / deltas.FILE, metadata={"format": "pt"}
     )
-    deltas.write(folder, resolved.delta, resolved.base, sum(own[name].numel() for name in names))
+    tuned = sum(own[name].numel() for name in names)
+    deltas.write(folder, resolved.delta, portable.folder(resolved.base.address, resolved.base.digest), resolved.base.digest, tuned)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
 
 
-def whole(resolved: ResolvedRecipe, folder: Path, out: Path, store: Store) -> None:
-    """Write the model that the delta in ``folder`` makes of its base into ``out``, as transformers alone opens it."""
+def hand_over(resolved: ResolvedRecipe, folder: Path, out: Path, store: Store) -> None:
+    """The trained model, which is kept in ``folder``, into ``out``: whole where transformers alone can open it, else as a delta of its base."""
+    shutil.copytree(folder, out, dirs_exist_ok=True)
+    if resolved.delta is None:
+        return
+    told = json.loads((folder / "training.json").read_text())
+    write_card(out, resolved, told["curve"], whole=alone(resolved.delta))
+    if not alone(resolved.delta):
+        kept = deltas.read(out, "recipe")
+        deltas.write(out, resolved.delta, resolved.base.address, resolved.base.digest, kept.parameters)
+        return
     base = at_hand(resolved.base, "recipe.base", store)
     model, _ = new_model(base, resolved.labels, resolved.recipe.head_seed, store, "recipe")
     one = deltas.look_at(folder, f"local:{folder}", base, "recipe")
     tensors = tensors_of(model)
     blend(tensors, [weights_of(one, model, store, "recipe")], [1.0])
     model.save_pretrained(out)
+    for name in (deltas.FILE, deltas.TOLD):
+        (out / name).unlink()
 
 
 def moved(checkpoint: Checkpoint, field: str, store: Store, kind: Kind = "classifier") -> dict[str, Apart]:
