@@ -33,16 +33,16 @@ def verdict(ts: Sequence[float], found: Mapping[str, Held], first: str = "A", la
     if not a.rows and not b.rows:
         said = f"{first} and {last} master the same rows."
     elif a.rows and b.rows:
-        said = f"Each holds what the other lacks: {first} masters {a.rows:,} rows that {last} does not, {last} {b.rows:,} that {first} does not."
+        said = f"Each holds what the other lacks: {first} masters {_rows(a.rows)} that {last} does not, {last} {b.rows:,} that {first} does not."
     else:
         rich, poor, rows = (first, last, a.rows) if a.rows else (last, first, b.rows)
-        said = f"{rich} masters {rows:,} rows that {poor} does not, and {poor} none that {rich} does not."
+        said = f"{rich} masters {_rows(rows)} that {poor} does not, and {poor} none that {rich} does not."
     if a.rows and (gone := half(ts, a.along)) is not None:
         said += f" More than half of what only {first} knows is lost at t = {t_text(gone)}."
     if b.rows and (there := _from(ts, b.along)) is not None:
         said += f" Half of what only {last} knows is there from t = {t_text(there)} on."
     if midway:
-        said += f" {midway:,} {'row is' if midway == 1 else 'rows are'} mastered by neither, but somewhere between."
+        said += f" {_rows(midway)} {'is' if midway == 1 else 'are'} mastered by neither, but somewhere between."
     return said
 
 
@@ -83,6 +83,10 @@ def rows_csv(grid: Grid, ts: Sequence[float], right: np.ndarray, found: Mapping[
         known = ["" if np.isnan(whole[place]) else f"{whole[place]:.6g}" for whole in values]
         writer.writerow([grid.ids[place], grid.names[grid.labels[place]], by, part, *known, *right[place].astype(int), as_text(grid.texts[place])])
     return file.getvalue().encode()
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 def _from(ts: Sequence[float], along: np.ndarray) -> float | None:

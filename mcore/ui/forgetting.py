@@ -227,7 +227,7 @@ def _order(told: Told, measure: str, chosen: int | None) -> None:
     left, right = st.columns([2.3, 1], gap="large")
     with left:
         draw(order_chart, rows, measure, never_lost(told, measure), list(told.ts), dark(), key=KEYS["order"], on_select=_row_picked(told, "order"))
-        show(text("Each dot is a row, on the segment on which it is first lost. Black: the mean of those lost there.", "quiet"))
+        show(text("Each dot is a row, on the segment on which it is first lost. The steps are the means of those lost there.", "quiet"))
     with right:
         show(text("Rank correlation with the t at which a row is lost", "head"))
         lines = [[name, written(told.correlation(name).rho)] for name in MEASURES]
