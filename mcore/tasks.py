@@ -81,6 +81,18 @@ def open_task(task: Task, field: str, role: str) -> tuple[Task, Rows]:
     where it has none; a split named of a file without splits is a fixed 80/10/10 division.
     Raises ``QuestionError`` below ``field``.
     """
+    if task.task.startswith("builtin:"):
+        return _shipped(task.model_dump_json(exclude_unset=True), field, role)
+    return _opened(task, field, role)
+
+
+@lru_cache(maxsize=32)
+def _shipped(written: str, field: str, role: str) -> tuple[Task, Rows]:
+    """Of a task that ships with the app and never changes: a page resolves many questions about the same rows."""
+    return _opened(Task.model_validate_json(written), field, role)
+
+
+def _opened(task: Task, field: str, role: str) -> tuple[Task, Rows]:
     wanted = asked(task, field)
     if task.task.startswith("hub:"):
         named, table = hubdata.open_table(task, wanted, field, role)
