@@ -234,6 +234,8 @@ def _follow(stream) -> None:
                 told = f"fitting the path: step {step} of {steps}, loss {loss:.3f}" + (f" at t = {t:.2f}" if t is not None else "")
             case events.PointReady(task, t, loss, accuracy, done, points):
                 told = f"[{done}/{points}] task {task} t = {t:.3f}: loss {loss:.4f}, {accuracy:.1%} right"
+            case events.LayersReady(t, done, of):
+                told = f"[{done}/{of}] layers at t = {t:.3f}"
             case events.Asked(name, number, of):
                 told = f"question {number} of {of}: {name}"
             case events.Missed(name, sentence):

@@ -20,6 +20,7 @@ SLOWER = 2.4  # what training loses to optimiser, padding and dropout
 CHARACTERS = 4.3  # of a token of English
 LIBRARIES = 400_000_000  # bytes that torch and transformers take
 TRAINING_COPIES, RUN_COPIES = 5.0, 1.2  # of the model's float32 size: gradients, two moments, activations
+LAYERS = 1.2  # what looking at the layers takes over an evaluation of the same rows
 LOOKS = 5  # evaluations of the validation and followed rows during a training
 
 
@@ -36,10 +37,12 @@ class Cost:
         return self.training + self.evaluating
 
 
-def cost(resolved: Resolved, trained: dict[str, bool], points: dict[int, int], rate: float | None = None, fitted: bool = True) -> Cost:
+def cost(
+    resolved: Resolved, trained: dict[str, bool], points: dict[int, int], rate: float | None = None, fitted: bool = True, looks: int = 0
+) -> Cost:
     """Of what is missing. ``trained``: side -> its model is there; ``points``: task's number -> points to compute; ``fitted``: the path is.
 
-    ``rate``: operations a second, by default those of this machine.
+    ``rate``: operations a second, by default those of this machine; ``looks``: t at which the layers have to be looked at.
     """
     rate = rate or machine_rate()
     training, missing, size = 0.0, {}, 0.0
@@ -60,10 +63,13 @@ def cost(resolved: Resolved, trained: dict[str, bool], points: dict[int, int], r
     if fits:
         seen = way.spec.steps * way.spec.batch_size * _tokens(ResolvedTask(way.spec.task, way.fitting, way.max_length))
         training += 2 * body * TRAINING * SLOWER * seen / rate + TRAINING * BATCH_COST * way.spec.steps
+    asked = [(task, points.get(i, 0)) for i, task in enumerate(resolved.tasks)]
+    if looks and (layers := resolved.representation):
+        asked.append((ResolvedTask(layers.spec.task, layers.rows, layers.max_length, "head", layers.fitting), looks * LAYERS))
     evaluating = sum(
         count * (2 * (body + _vocabulary(resolved, task)) * _passages(task) * _tokens(task) / rate + BATCH_COST * (1 + _passages(task) * _tokens(task) / 768))
-        for i, task in enumerate(resolved.tasks)
-        if (count := points.get(i, 0))
+        for task, count in asked
+        if count
     )
     copies = max(TRAINING_COPIES if missing or fits else 1 + RUN_COPIES, fits * (TRAINING_COPIES + 3 * ((way.spec.bends or 1) - 1)))
     return Cost(training, evaluating, LIBRARIES + copies * size)

@@ -84,6 +84,16 @@ class PointReady:
 
 
 @dataclass(frozen=True)
+class LayersReady:
+    """What the layers hold at ``t`` is in the store, for ``done`` of ``of`` t."""
+
+    t: float
+    done: int
+    of: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
 class Pushed:
     """A saved model is on the Hub, at this address."""
 
@@ -122,8 +132,8 @@ class Failed:
     sentence: str
 
 
-Event = Resolved | Fetching | Training | Trained | Fitting | Working | PointReady | Pushed | Asked | Missed | Done | Failed
-KINDS = {kind.__name__: kind for kind in (Resolved, Fetching, Training, Trained, Fitting, Working, PointReady, Pushed, Asked, Missed, Done, Failed)}
+Event = Resolved | Fetching | Training | Trained | Fitting | Working | PointReady | LayersReady | Pushed | Asked | Missed | Done | Failed
+KINDS = {kind.__name__: kind for kind in (Resolved, Fetching, Training, Trained, Fitting, Working, PointReady, LayersReady, Pushed, Asked, Missed, Done, Failed)}
 
 
 def to_json(event: Event) -> dict:

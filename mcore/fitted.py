@@ -113,4 +113,4 @@ def ridge(inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     centred, middle = inputs[:, :-1], targets.mean(axis=0)
     square = centred.T @ centred / len(inputs) + PENALTY * np.eye(centred.shape[1])
     weights = np.linalg.solve(square, centred.T @ (targets - middle) / len(inputs))
-    return np.vstack([weights.reshape(centred.shape[1], -1), np.atleast_1d(middle)])
+    return np.vstack([weights.reshape(centred.shape[1], np.size(middle)), np.atleast_1d(middle)])

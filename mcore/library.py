@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from mcore import plan, resultfile
+from mcore import plan, represented, resultfile
 from mcore.distances import distance_key
 from mcore.errors import McoreError, QuestionError
 from mcore.lengths import length_key
@@ -295,9 +295,10 @@ def _responses(resolved: Resolved, store: Store) -> Iterable[str]:
 
 
 def _beside(resolved: Resolved) -> tuple[str, ...]:
-    """Distance, length, timing, the orders of labels."""
+    """Distance, length, timing, the orders of labels, what the layers hold."""
     orders = [plan.order_key(end, task) for i, task in enumerate(resolved.tasks) for end in plan.heads(resolved, i)]
-    return (distance_key(resolved), length_key(resolved), plan.timing_key(resolved.fingerprint), *orders)
+    layers = [key for of_t in represented.keys(resolved).values() for key in of_t.values()]
+    return (distance_key(resolved), length_key(resolved), plan.timing_key(resolved.fingerprint), *orders, *layers)
 
 
 def _holds(one: Facts, there: set[str]) -> bool:

@@ -31,6 +31,8 @@ def check(question: Experiment, limits: Profile) -> None:
     for i, task in enumerate(question.tasks):
         _most(f"tasks.{i}.limit", task.limit or 0, "rows", limits.rows)
         _most(f"tasks.{i}.max_length", task.max_length or 0, "tokens", limits.max_length)
+    if question.representation and (task := question.representation.task):
+        _most("representation.task.max_length", task.max_length or 0, "tokens", limits.max_length)
 
 
 def check_study(study: Study, limits: Profile) -> None:
@@ -58,6 +60,8 @@ def check_size(resolved: Resolved, limits: Profile) -> None:
     for i, task in enumerate(resolved.tasks):
         _most(f"tasks.{i}.limit", len(task.rows), "rows", limits.rows)
         _most(f"tasks.{i}.answers", task.rows.answered, "answers to all rows together", limits.answers)
+    if resolved.representation is not None:
+        _most("representation.task.limit", len(resolved.representation.rows), "rows", limits.rows)
 
 
 def check_model(model: Checkpoint, limits: Profile, field: str) -> None:

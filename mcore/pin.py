@@ -20,6 +20,8 @@ def pinned(question: Experiment, resolved: Experiment) -> Experiment:
         way["base"] = _pinned(way["base"], found_way.base)
     if way.get("task"):
         way["task"]["task"] = _pinned(way["task"]["task"], found_way.task.task)
+    if (written.get("representation") or {}).get("task"):
+        written["representation"]["task"]["task"] = _pinned(written["representation"]["task"]["task"], resolved.representation.task.task)
     for task, found in zip(written["tasks"], resolved.tasks, strict=True):
         task["task"] = _pinned(task["task"], found.task)
     return parse(written)

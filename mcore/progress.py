@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mcore import curvefile, plan
+from mcore import curvefile, plan, represented
 from mcore.events import Fitting, PointReady, Training
 from mcore.measures import measured
 from mcore.plan import Part, Point
@@ -28,6 +28,8 @@ class Progress:
         self._orders: dict[int, plan.Orders] = {}
         self._keys: dict[Point, str] = {}
         self._told: set[Point] = set()
+        looks = len(represented.pending(represented.keys(resolved), store))
+        self._looks = looks * resolved.representation.computed if looks else 0  # rows that the layers are read on, after the points
 
     def orders(self, task: int) -> plan.Orders | None:
         """The label orders that a task is read with, None until they are found."""
@@ -58,7 +60,7 @@ class Progress:
         """Tell of a point; scores: its responses."""
         self._told.add(point)
         found = measured(self.resolved.tasks[point.task], scores)
-        left = (len(self.points) - len(self._told)) * float(np.mean(self.seconds)) if self.seconds else None
+        left = (len(self.points) - len(self._told)) + self._looks * len(self.points) / sum(self.resolved.tasks[point.task].computed for point in self.points)
         return PointReady(
             task=point.task,
             t=point.t,
@@ -66,7 +68,7 @@ class Progress:
             accuracy=found.accuracy,
             done=len(self._told),
             points=len(self.points),
-            seconds_left=left,
+            seconds_left=left * float(np.mean(self.seconds)) if self.seconds else None,
         )
 
     def of_the_whole(self, event: Training, end: Endpoint) -> Training:
@@ -95,8 +97,8 @@ class Progress:
         return replace(event, seconds_left=event.seconds_left + step / STEP_COST * self._rows() / self.resolved.route.spec.batch_size)
 
     def _rows(self) -> int:
-        """That the points which are missing are computed on."""
-        return sum(self.resolved.tasks[point.task].computed for point in (self.pending() if self.part == "all" else ()))
+        """That the points and the layers which are missing are computed on."""
+        return (self._looks if self.part == "all" else 0) + sum(self.resolved.tasks[point.task].computed for point in (self.pending() if self.part == "all" else ()))
 
     @property
     def same_recipe(self) -> bool:

@@ -20,6 +20,7 @@ from mcore.tasks import Rows
 
 READOUT_VERSION = 1  # of what is read out: a change of the solution or the control raises it
 SHUFFLES = 5
+ROUNDING = float(np.finfo(np.float32).eps)  # of the largest number in a layer
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,17 @@ def read_out(fitting: np.ndarray, fitted_on: Rows, features: np.ndarray, rows: R
         raise McoreError("The hidden states of a layer are no numbers; try precision float32 or another endpoint.")
     fitting = np.asarray(fitting, np.float64)
     mean, deviation = fitting.mean(axis=0), fitting.std(axis=0)
-    deviation[deviation <= CONSTANT * np.abs(fitting).max(initial=0.0)] = 0.0
+    largest = np.abs(fitting).max(axis=0, initial=0.0)
+    varies = deviation > np.maximum(CONSTANT * largest, ROUNDING * largest.max(initial=0.0))  # the rest is rounding
+
+    def inputs(some: np.ndarray) -> np.ndarray:
+        return standardised(some[:, varies], mean[varies], deviation[varies])
+
     draw = np.random.default_rng([seed, 3])
     labels = [fitted_on.labels, *(draw.permutation(fitted_on.labels) for _ in range(SHUFFLES))]
     targets = np.stack([_targets(some, rows) for some in labels], axis=1)  # [rows, 1 + shuffles, outputs]
-    weights = ridge(standardised(fitting, mean, deviation), targets.reshape(len(targets), -1))
-    told = (standardised(features, mean, deviation) @ weights).reshape(len(rows), *targets.shape[1:])
+    weights = ridge(inputs(fitting), targets.reshape(len(targets), -1))
+    told = (inputs(features) @ weights).reshape(len(rows), *targets.shape[1:])
     first, *control = [_told_right(told[:, i], rows) for i in range(len(labels))]
     return Found(first, None if first is None else float(np.mean(control)))
 

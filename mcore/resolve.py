@@ -264,16 +264,20 @@ def _representation(experiment: Experiment, first: ResolvedTask, a: Endpoint, ki
     probes = representation.asked_for(experiment.probes)
     if not probes:
         return None
-    spec, task, at = experiment.representation or question.Representation(), first, "representation.task"
-    if spec.task is not None:
-        task = _task(spec.task, at, "evaluate", a.looked_at)
-        if unused := next((name for name in ("read", "answers", "normalised") if getattr(spec.task, name) is not None), None):
-            raise QuestionError(f"{at}.{unused}", "the layers are looked at, and the model is not asked for an answer", "leave it out")
+    spec, at = experiment.representation or question.Representation(), "representation.task"
     representation.check_layers(spec, a.looked_at.config, kind)
+    wanted = spec.task
+    if wanted is None:  # the first task's rows, which no model answers here
+        if isinstance(first.rows.answers, list):
+            raise QuestionError(at, "it is missing, and each row of the first task has answers of its own in the place of a label", "name a task with labels")
+        wanted = first.task.model_copy(update=dict.fromkeys(("read", "answers", "normalised")))
+    elif unused := next((name for name in ("read", "answers", "normalised") if getattr(wanted, name) is not None), None):
+        raise QuestionError(f"{at}.{unused}", "the layers are looked at, and the model is not asked for an answer", "leave it out")
+    task = _task(wanted, at, "evaluate", a.looked_at)
     fitting = None
     if "readout" in probes:
-        if task.rows.labels is None or isinstance(task.rows.answers, list):
-            raise QuestionError(at, "a read-out needs labels that all rows share, and the first task has none", "name a labelled task for it, or leave the probe readout out")
+        if task.rows.kind == "texts":
+            raise QuestionError(at, "a read-out needs labels, and these rows have none", "name a labelled task for it, or leave the probe readout out")
         fitting = fitted.fitting_rows(task.task, task.rows, at, "split")
     rows = representation.sampled(task.rows, task.task.sample_seed)
     return Representation(spec.model_copy(update={"task": task.task}), probes, rows, task.max_length, fitting)

@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from mcore import curvefile, lengths, measures, plan, probes
+from mcore import curvefile, lengths, measures, plan, probes, represented
 from mcore.barrier import barriers
 from mcore.distances import distance_key
 from mcore.followed import Joined, join
@@ -29,13 +29,14 @@ def collect(resolved: Resolved, store: Store) -> dict:
     both ends and one more are.
     """
     told = [_task(resolved, i, store) for i in range(len(resolved.tasks))]
-    kept_distance = store.get(distance_key(resolved))
+    kept_distance, layers = store.get(distance_key(resolved)), represented.collected(resolved, store)
     return {
         "fingerprint": resolved.fingerprint,
         "experiment": resolved.experiment.model_dump(mode="json"),
         "identities": {"a": resolved.a.fingerprint, "b": resolved.b.fingerprint, "tasks": [t.rows.digest for t in resolved.tasks]},
-        "complete": all(len(task["t"]) == len(resolved.experiment.ts()) for task in told),
+        "complete": all(len(part["t"]) == len(resolved.experiment.ts()) for part in (*told, *([layers] if layers else []))),
         "tasks": told,
+        **({"representation": layers} if layers else {}),
         "distance": json.loads(kept_distance) if kept_distance else None,
         "path": _path(resolved, kept_distance, store),
         "training": {end.side: curve for end in (resolved.a, resolved.b) if (curve := training(end, store))},

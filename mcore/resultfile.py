@@ -16,7 +16,7 @@ from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, mo
 from mcore.errors import QuestionError
 from mcore.names import same_t
 from mcore.question import Experiment, canonical, fingerprint, parse
-from mcore.resultparts import Curves, Distance, Identities, Key, Length, Part, TaskResult, Text, Timing
+from mcore.resultparts import Curves, Distance, Identities, Key, Length, Part, Representation, TaskResult, Text, Timing
 
 MOST_BYTES = 20 * 1024 * 1024
 MOST_VALUES = 2_000_000  # commas in the file: each value and each word costs memory before it is looked at
@@ -46,6 +46,7 @@ class ResultFile(Part):
     identities: Identities
     complete: bool
     tasks: Annotated[tuple[TaskResult, ...], Field(fail_fast=True, min_length=1, max_length=8)]
+    representation: Representation | None = None
     distance: Distance | None = None
     path: Length | None = None
     training: Curves = Curves()
@@ -57,11 +58,12 @@ class ResultFile(Part):
         asked = same_t(self.experiment.ts())
         wanted = [task.task for task in self.tasks] == list(self.experiment.tasks)
         _require(wanted, "tasks", "they are not the tasks of the question", "send the file as it was downloaded")
-        for i, task in enumerate(self.tasks):
-            strange = sorted(same_t(task.t) - asked)
-            _require(not strange, f"tasks.{i}.t", f"the question does not ask for {strange[:1]}", "send the file as it was downloaded")
+        parts = {f"tasks.{i}": task for i, task in enumerate(self.tasks)} | ({"representation": self.representation} if self.representation else {})
+        for name, part in parts.items():
+            strange = sorted(same_t(part.t) - asked)
+            _require(not strange, f"{name}.t", f"the question does not ask for {strange[:1]}", "send the file as it was downloaded")
         _require(self.path is None or len(self.path.arc) == len(asked), "path.arc", "there is not one place for each t", "send the file as it was downloaded")
-        whole = all(len(task.t) == len(asked) for task in self.tasks)
+        whole = all(len(part.t) == len(asked) for part in parts.values())
         _require(whole or not self.complete, "complete", "points are missing", "it should be false")
         _require(len(self.identities.tasks) == len(self.tasks), "identities.tasks", "there is not one for each task", "give one for each")
         return self

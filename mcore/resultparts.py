@@ -7,20 +7,22 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from mcore.question import PathSpec, Task
+from mcore.question import PathSpec, Pool, Task
 
-MOST_ROWS, MOST_POINTS = 100_000, 10_001
+MOST_ROWS, MOST_POINTS, MOST_LAYERS = 100_000, 10_001, 1_001
 MOST_TEXT = 2_000  # characters of any one text
 MOST_LOSS = 1e18  # of squared errors, which are in the square of whatever the scores are in
 
 T = TypeVar("T")
 Many = Annotated[tuple[T, ...], Field(fail_fast=True, max_length=MOST_ROWS)]
 Points = Annotated[tuple[T, ...], Field(fail_fast=True, max_length=MOST_POINTS)]
+ByLayer = Annotated[tuple[T, ...], Field(fail_fast=True, max_length=MOST_LAYERS)]
 Text = Annotated[str, Field(max_length=MOST_TEXT)]
 Key = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]
 Side = Literal["a", "b"]
 Loss = Annotated[float, Field(ge=-1e-6, le=MOST_LOSS)]  # a sum of rounded logarithms may lie just below zero
 Share = Annotated[float, Field(ge=0, le=1)]
+ReadOut = Annotated[float, Field(ge=-1e12, le=1)]  # an accuracy, or R², which has no lower end
 Place = Annotated[float, Field(ge=-0.5, le=1.5)]  # t, beyond the ends too
 Far = Annotated[float, Field(ge=-1e12, le=1e12)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
@@ -157,6 +159,46 @@ class TaskResult(Part):
         return told
 
 
+class Representation(Part):
+    """What the layers hold (``mcore.represented``): lists by t, and within them by layer."""
+
+    task: Task
+    rows: Many[Id]
+    pool: Pool
+    encoder: bool = False
+    layers: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=MOST_LAYERS)]
+    t: Points[Place]
+    cka_a: Points[ByLayer[Share | None]] | None = None
+    cka_b: Points[ByLayer[Share | None]] | None = None
+    measure: Literal["accuracy", "R²"] = "accuracy"
+    readout: Points[ByLayer[ReadOut | None]] | None = None
+    control: Points[ByLayer[ReadOut | None]] | None = None
+    fitted_on: Count | None = None
+    seed: Count | None = None
+    constant_baseline: Share | None = None
+
+    @field_validator("t")
+    @classmethod
+    def _rises(cls, t: Sequence[float]) -> Sequence[float]:
+        return _rising(t)
+
+    @field_validator("cka_a", "cka_b", "readout", "control")
+    @classmethod
+    def _one_for_each(cls, values: Sequence | None, info: ValidationInfo) -> Sequence | None:
+        if values is not None:
+            _as_many(values, len(info.data.get("t", values)), "t")
+            for of_t in values:
+                _as_many(of_t, len(info.data.get("layers", of_t)), "layers")
+        return values
+
+    @field_validator("readout", "control")
+    @classmethod
+    def _is_a_share(cls, values: Sequence | None, info: ValidationInfo) -> Sequence | None:
+        if info.data.get("measure") == "accuracy" and any(one is not None and one < 0 for of_t in values or () for one in of_t):
+            raise ValueError("an accuracy lies from 0 to 1")
+        return values
+
+
 class Layer(Part):
     layer: Text
     l2: float = Field(ge=0)
@@ -223,6 +265,12 @@ class Timing(Part):
     seconds: float | None = Field(None, ge=0, le=1e12)
     points: Count | None = None
     seconds_per_point: float | None = Field(None, ge=0, le=1e12)
+
+
+def _rising(t: Sequence[float]) -> Sequence[float]:
+    if any(later <= earlier for earlier, later in zip(t, t[1:], strict=False)):
+        raise ValueError("it does not rise from each point to the next")
+    return t
 
 
 def _as_many(values: Sequence, count: int, of: str) -> Sequence:

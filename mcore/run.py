@@ -29,6 +29,7 @@ from mcore.profile import profile
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written, canonical
 from mcore.remote import at_hand, fetch
+from mcore.representing import represent
 from mcore.resolve import Endpoint, Resolved, resolve
 from mcore.responses import Inputs
 from mcore.reuse import Reuse
@@ -55,13 +56,16 @@ def run(experiment: Experiment, store: Store, stop: Stop = lambda: False, part: 
     yield from progress.announce()
     # Asked again: reading what is there has dropped what was damaged.
     points = part == "all" and bool(progress.pending())
-    if points or not _measured(resolved, store, part):
+    layers = part == "all" and bool(represented.pending(represented.keys(resolved), store))
+    if points or layers or not _measured(resolved, store, part):
         live = yield from joined(progress, store, stop)
         laid = live if part == "training" else (yield from lay(live, progress, store, stop))
         if points:
             yield from _evaluated(laid, progress, store, stop)
         yield Working("measuring how far apart the weights are")
         _measure(live, laid, progress, store)
+        if layers:
+            yield from represent(laid, resolved, store, stop)
         if part == "all":
             timing = {"seconds": round(time.monotonic() - began, 3), **progress.timing()}
             store.put(plan.timing_key(resolved.fingerprint), json.dumps(timing).encode(), "timing")

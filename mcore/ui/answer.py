@@ -46,7 +46,7 @@ def _draw(question: Experiment, was_active: bool, below: Callable[[], None] | No
         if was_active and not now.active:
             st.rerun()
         if now.active:
-            _live(now)
+            _live(now, details)
         elif now.complete:
             _done(now)
             _finished(now, details)
@@ -55,7 +55,7 @@ def _draw(question: Experiment, was_active: bool, below: Callable[[], None] | No
             _partial(now, below, details)
 
 
-def _live(now: Standing) -> None:
+def _live(now: Standing, details: bool) -> None:
     job, here = now.job, engine.engine()
     stream = [event for _, event in here.jobs.events(job.id)]
     seen = progress(now.resolved, stream, now.points, now.stored)
@@ -70,7 +70,10 @@ def _live(now: Standing) -> None:
     elif seen.fit:
         fit_stage(seen.fit, now)
     else:
-        stage(engine.result(now)["tasks"][_task_chosen(now)], now.question, "live", live=True)
+        told, number = engine.result(now), _task_chosen(now)
+        stage(told["tasks"][number], now.question, "live", live=True)
+        if details and now.looks and now.stored == now.points:  # only its layers are still looked at
+            tabs(now, told, number)
 
 
 def queued(place: int | None, warm: bool) -> str:
@@ -121,10 +124,14 @@ def _to_compute(now: Standing) -> str:
         first += f"{', '.join(steps)}, "
     first += "then " if first else ""
     kept = f" {now.stored} of {now.points} points are in the store and are kept." if now.stored else ""
-    asked = cost(now.resolved, now.trained, dict.fromkeys(range(len(now.resolved.tasks)), missing), fitted=not fits)
+    looks = now.looks - now.looked
+    asked = cost(now.resolved, now.trained, dict.fromkeys(range(len(now.resolved.tasks)), missing), fitted=not fits, looks=looks)
     took = duration(asked.seconds)
     about = f"{took if took.startswith('under') else f'about {took}'} here, up to {size(asked.memory)} of memory"
-    return f"Run {first}evaluates {missing} points on {rows:,} rows: {about}.{kept}"
+    read = f"reads the layers at {looks} t on {now.resolved.representation.computed:,} rows" if looks else ""
+    if not missing:
+        return f"Run {first}{read}: {about}.{kept}"
+    return f"Run {first}evaluates {missing} points on {rows:,} rows{f' and {read}' if read else ''}: {about}.{kept}"
 
 
 def _partial(now: Standing, below: Callable[[], None] | None, details: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from mcore import access, hubcache, plan
+from mcore import access, hubcache, plan, represented
 from mcore.distances import distance_key
 from mcore.errors import McoreError
 from mcore.hubsearch import check_network
@@ -66,10 +66,12 @@ class Standing:
     measured: bool  # the distance is there, which comes last
     trained: dict[str, bool]  # side -> its model is there, for recipes
     job: Job | None
+    looks: int = 0  # t at which the layers are looked at
+    looked: int = 0  # of them in the store
 
     @property
     def complete(self) -> bool:
-        return self.stored == self.points
+        return (self.stored, self.looked) == (self.points, self.looks)
 
     @property
     def active(self) -> bool:
@@ -88,7 +90,8 @@ def standing(question: Experiment) -> Standing:
         orders = plan.orders(resolved, i, here.store)
         keys += [] if orders is None else [plan.key(resolved, plan.Point(i, t), orders) for t in plan.wanted(resolved)]
     recipes = {end.side: end.fingerprint for end in (resolved.a, resolved.b) if end.recipe}
-    there = here.store.has([*keys, distance_key(resolved), *recipes.values()])
+    layers = [set(of_t.values()) for of_t in represented.keys(resolved).values()]
+    there = here.store.has([*keys, distance_key(resolved), *recipes.values(), *(key for of_t in layers for key in of_t)])
     if not visitor.has_asked(resolved.fingerprint):
         here.store.touch([*there, resolved.fingerprint, plan.timing_key(resolved.fingerprint)])
     visitor.remember(resolved.fingerprint, resolved.a.fingerprint, resolved.b.fingerprint)
@@ -100,6 +103,8 @@ def standing(question: Experiment) -> Standing:
         measured=distance_key(resolved) in there,
         trained={side: key in there for side, key in recipes.items()},
         job=here.jobs.latest(resolved.fingerprint),
+        looks=len(layers),
+        looked=sum(of_t <= there for of_t in layers),
     )
 
 
@@ -108,7 +113,7 @@ def result(now: Standing) -> dict:
     """The result as far as it is there; read once for each state that the store was in."""
     done = now.job.finished if now.job else None
     asked = (canonical(now.question), _stamp(now.question), access.private_part())
-    return _collected(*asked, now.stored, now.measured, str(sorted(now.trained.items())), done)
+    return _collected(*asked, now.stored, now.looked, now.measured, str(sorted(now.trained.items())), done)
 
 
 @visitor.asking()
@@ -165,11 +170,13 @@ def _resolved(question: str, stamp: str, part: str | None) -> Resolved:
         check_network(end.base if isinstance(end, Recipe) else end, side)
     for i, task in enumerate(asked.tasks):
         check_network(task.task, f"tasks.{i}.task", "dataset")
+    if asked.representation and asked.representation.task:
+        check_network(asked.representation.task.task, "representation.task.task", "dataset")
     return resolve(asked)
 
 
 @st.cache_data(show_spinner=False, max_entries=600)
-def _collected(question: str, stamp: str, part: str | None, stored: int, measured: bool, trained: str, done: float | None) -> dict:
+def _collected(question: str, stamp: str, part: str | None, stored: int, looked: int, measured: bool, trained: str, done: float | None) -> dict:
     return collect(_resolved(question, stamp, part), engine().store)
 
 
@@ -178,6 +185,7 @@ def _waiting(question: Experiment) -> AbstractContextManager:
     ends = (question.a, question.b)
     bases = [end.base if isinstance(end, Recipe) else end for end in ends]
     data = [end.task.task for end in ends if isinstance(end, Recipe)] + [task.task for task in question.tasks]
+    data += [question.representation.task.task] if question.representation and question.representation.task else []
     models, rows = (list(dict.fromkeys(one[4:] for one in named if one.startswith("hub:") and one != "hub:?")) for named in (bases, data))
     told = [f"looking at {' and '.join(models)}"] if models else []
     told += [f"reading rows of {' and '.join(rows)}"] if rows else []
@@ -189,6 +197,7 @@ def _stamp(question: Experiment) -> str:
     named = [task.task for task in question.tasks]
     for end in (question.a, question.b):
         named += [end.base, end.task.task] if isinstance(end, Recipe) else [end]
+    named += [question.representation.task.task] if question.representation and question.representation.task else []
     named += [question.path.base or "", question.path.task.task if question.path.task else ""]
     seen = []
     for address in sorted({one.removeprefix("local:") for one in named if one.startswith("local:")}):

@@ -59,6 +59,9 @@ def progress(resolved: Resolved, stream: Iterable[events.Event], points: int, st
                 now = event.what[:1].upper() + event.what[1:]
             case events.PointReady():
                 now = f"Evaluating, last at t = {event.t:.2f}: loss {nats(event.loss)}"
+            case events.LayersReady():
+                now = f"Reading the layers, last at t = {event.t:.2f}: {event.done} of {event.of} t"
+                steps["layers"] = event.done
     work, done = _work(resolved, steps, points, stored)
     return Progress(min(1.0, done / work) if work else 1.0, now, stored, points, left, curves, fit if isinstance(event, events.Fitting) else None)
 
@@ -89,4 +92,8 @@ def _work(resolved: Resolved, steps: dict[str, int | None], points: int, stored:
         work += cost * spec.steps
         between = stored > 2 * len(resolved.tasks)  # points that are not the ends: it is fitted
         done += cost * (spec.steps if between else steps.get("path", 0))
+    if resolved.representation is not None:
+        each = resolved.representation.computed
+        work += each * points / len(resolved.tasks)
+        done += each * steps.get("layers", 0)
     return work, done

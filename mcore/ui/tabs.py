@@ -16,6 +16,7 @@ from mcore.ui.fit import fit_tab
 from mcore.ui.html import figures, rich, show, table, text
 from mcore.ui.label_order import order_table
 from mcore.ui.paths import paths_tab
+from mcore.ui.representations import representations_tab
 from mcore.ui.share import shared_link
 from mcore.ui.stage import training_curves
 from mcore.ui.theme import dark
@@ -38,12 +39,13 @@ RIGHT = {"accuracy": "predicts its label right", "within 0.5": "comes within 0.5
 
 def tabs(now: Standing, result: Mapping, number: int) -> None:
     """Only the open one is drawn."""
-    names = ["Knowledge", "Paths", "Weights", *(["Fit"] if now.resolved.route.fitting else []), *(["Training"] if result.get("training") else []), "Numbers", "Reproduce"]
+    names = ["Knowledge", "Paths", "Weights", "Representations", *(["Fit"] if now.resolved.route.fitting else []), *(["Training"] if result.get("training") else []), "Numbers", "Reproduce"]
     task = result["tasks"][number]
     drawn = {
         "Knowledge": lambda: _knowledge(now, task, number),
         "Paths": lambda: paths_tab(now, result),
         "Weights": lambda: _weights(result),
+        "Representations": lambda: representations_tab(now, result, task),
         "Fit": lambda: fit_tab(now, result),
         "Training": lambda: _training(now, result),
         "Numbers": lambda: _numbers(result, task, number),
