@@ -247,17 +247,17 @@ def test_a_file_that_changed_is_read_again(tmp_path):
 
 def test_rows_that_ship_are_made_once_for_all_who_ask_the_same_and_named_where_they_are_asked():
     asked = Task(task="builtin:novel", limit=20)
-    assert open_task(asked, "a.task", "train")[1] is open_task(Task(task="builtin:novel", limit=20), "a.task", "train")[1]
-    assert open_task(asked, "a.task", "train")[1].digest != open_task(asked, "a.task", "evaluate")[1].digest
-    assert open_task(asked, "a.task", "train")[0].model_fields_set >= asked.model_fields_set
+    assert tasks.open_task(asked, "a.task", "train")[1] is tasks.open_task(Task(task="builtin:novel", limit=20), "a.task", "train")[1]
+    assert tasks.open_task(asked, "a.task", "train")[1].digest != tasks.open_task(asked, "a.task", "evaluate")[1].digest
+    assert tasks.open_task(asked, "a.task", "train")[0].model_fields_set >= asked.model_fields_set
     for field in ("a.task", "tasks.0"):
         with pytest.raises(QuestionError, match=rf"^{field}.split: "):
-            open_task(asked.model_copy(update={"split": "none"}), field, "evaluate")
+            tasks.open_task(asked.model_copy(update={"split": "none"}), field, "evaluate")
 
 
 def test_built_in_tasks_validate_by_default_and_train_on_training_rows():
-    assert tasks.open_task(Task(task="builtin:speech"), "t", "evaluate")[0].split == "validation"
-    assert tasks.open_task(Task(task="builtin:speech"), "t", "train")[0].split == "train"
+    assert tasks.tasks.open_task(Task(task="builtin:speech"), "t", "evaluate")[0].split == "validation"
+    assert tasks.tasks.open_task(Task(task="builtin:speech"), "t", "train")[0].split == "train"
 
 
 BAD = {
