@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from mcore import deltas, lengths, plan, responses
+from mcore import deltas, lengths, plan, represented, responses
 from mcore.blend import WeightSet, distance, gram
 from mcore.checkpoints import Checkpoint, look_at
 from mcore.distances import base_key, distance_key, summed
