@@ -14,14 +14,18 @@ MOST = 8  # paths on one chart
 
 
 def siblings(
-    resolved: Resolved, store: Store, may_see: Callable[[str], bool] = lambda key: True, resolver: Callable[[Experiment], Resolved] = resolve
-) -> list[Experiment]:
-    """One question for each other path of the pair, that with the most points; the last used first. ``may_see``: which keys may be listed."""
+    resolved: Resolved, store: Store, may_see: Callable[[str], bool] = lambda key: True, resolver: Callable[[Experiment], Resolved] = resolve,
+    leave_out: Callable[[Experiment], bool] = lambda question: False,
+) -> list[Experiment]:  # fmt: skip
+    """One question for each other path of the pair, that with the most points; the last used first.
+
+    ``may_see``: which keys may be listed; ``leave_out``: which questions are not asked for.
+    """
     keys = [entry.key for entry in store.entries("experiment") if entry.key != resolved.fingerprint and may_see(entry.key)]
     stored, found, looked = store.get_many(keys, touch=False), {}, 0
     for key in keys:
         question = _read(stored.get(key))
-        if question is None or not _alike(question, resolved.experiment) or looked >= MOST_RESOLVED:
+        if question is None or leave_out(question) or not _alike(question, resolved.experiment) or looked >= MOST_RESOLVED:
             continue
         looked += 1
         try:

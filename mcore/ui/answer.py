@@ -10,7 +10,6 @@ import streamlit as st
 from mcore import curvefile, presets
 from mcore.estimate import cost
 from mcore.names import duration, endpoint_name, size, task_name
-from mcore.profile import profile
 from mcore.question import Experiment, Recipe, parse
 from mcore.remote import to_fetch
 from mcore.ui import engine, html, imported
@@ -22,14 +21,9 @@ from mcore.ui.label_order import label_order
 from mcore.ui.progress import progress
 from mcore.ui.stage import stage, training_stage
 from mcore.ui.tabs import notice_of_order, tabs
+from mcore.ui.waiting import pause, queued
 
 COMMIT = re.compile(r"@[0-9a-f]{40}\b")  # a notice names the first digits; all of them stand under Reproduce
-POLL, POLL_HOSTED = 0.5, 2.0  # seconds between two looks at a running job; a host has many who look
-
-
-def pause() -> float:
-    """How long a page waits between two looks."""
-    return POLL_HOSTED if profile().hosted else POLL
 
 
 def answer(now: Standing, below: Callable[[], None] | None = None, details: bool = True) -> None:
@@ -74,14 +68,6 @@ def _live(now: Standing, details: bool) -> None:
         stage(told["tasks"][number], now.question, "live", live=True)
         if details and now.looks and now.stored == now.points:  # only its layers are still looked at
             tabs(now, told, number)
-
-
-def queued(place: int | None, warm: bool) -> str:
-    if not warm:
-        return "Starting the worker: this takes a few seconds the first time"
-    if place in (None, 1):
-        return "Next in the queue"
-    return f"In the queue: {place - 1} {'question is' if place == 2 else 'questions are'} ahead of this one"
 
 
 def _done(now: Standing) -> None:

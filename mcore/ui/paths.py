@@ -12,10 +12,12 @@ from mcore.errors import McoreError, QuestionError
 from mcore.names import nats, percent, plain, unit
 from mcore.question import PathSpec, as_written, parse
 from mcore.siblings import siblings
+from mcore.sweep import asked_by_a_sweep
 from mcore.ui import draft, engine, visitor
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.html import plain_label, rich, show, table, text
+from mcore.ui.parts import parts
 from mcore.ui.theme import dark
 from mcore.ways import short, way
 from mcore.words import is_connected, joins_minima
@@ -41,6 +43,7 @@ def paths_tab(now: Standing, result: Mapping) -> None:
     measure = unit(entries[0])
     show(rich(f"Loss in {measure}, from A to B. [length] is L2 in weight space; the chord is the straight way between the ends of the path.", "quiet"))
     _alignment(now, entries, ways)
+    parts(now, entries[0])
 
 
 def _alignment(now: Standing, entries: Sequence[Mapping], ways: Sequence[Mapping | None]) -> None:
@@ -101,7 +104,7 @@ def barrier_removed(aligned: Mapping, without: Mapping) -> str:
 def _others(now: Standing) -> list[Mapping]:
     """The results of the other paths, as far as they are there: at least both ends and a point between them."""
     found = []
-    for question in siblings(now.resolved, engine.engine().store, visitor.may_see, engine.resolved):
+    for question in siblings(now.resolved, engine.engine().store, visitor.may_see, engine.resolved, asked_by_a_sweep):
         try:
             told = engine.result(engine.standing(question))
         except (QuestionError, McoreError):  # it cannot be asked any more

@@ -18,10 +18,10 @@ from mcore.names import duration
 from mcore.question import canonical
 from mcore.study import Study
 from mcore.ui import engine, limits
-from mcore.ui.answer import pause, queued
 from mcore.ui.guard import guarded
 from mcore.ui.html import show, text
 from mcore.ui.progress import progress
+from mcore.ui.waiting import pause, queued
 
 
 @dataclass(frozen=True)
