@@ -256,8 +256,8 @@ def test_rows_that_ship_are_made_once_for_all_who_ask_the_same_and_named_where_t
 
 
 def test_built_in_tasks_validate_by_default_and_train_on_training_rows():
-    assert tasks.tasks.open_task(Task(task="builtin:speech"), "t", "evaluate")[0].split == "validation"
-    assert tasks.tasks.open_task(Task(task="builtin:speech"), "t", "train")[0].split == "train"
+    assert tasks.open_task(Task(task="builtin:speech"), "t", "evaluate")[0].split == "validation"
+    assert tasks.open_task(Task(task="builtin:speech"), "t", "train")[0].split == "train"
 
 
 BAD = {
