@@ -25,6 +25,7 @@ from mcore.store import Store
 
 FACTOR = ".lora_A.default.weight"  # how the name ends of the first factor beside a matrix
 OTHER = ".lora_B.default.weight"
+ADDED = re.compile(r"\.(adapter\.(down|up)\.(weight|bias)|prefix\.(keys|values)|lora_[AB]\.default\.weight|bias)$")  # behind the name of a module
 BLOCK = re.compile(r"(.*?\.)(\d+)\.")  # of a repeated layer: the stack, its number
 FILE = "model.safetensors"
 VERSION = 1  # of what merged weights are
@@ -94,6 +95,29 @@ def changes(delta: WeightSet, structure: Structure, model: PreTrainedModel) -> I
             * (structure.alpha / structure.rank)
         )
         yield f"{module}.weight", change.T if isinstance(model.get_submodule(module), Conv1D) else change
+
+
+def merge(model: PreTrainedModel) -> None:
+    """Put plain matrices, with what LoRA adds to them, in the place of those that have factors beside them; nothing where there are none."""
+    wrapped = [(name, module) for name, module in model.named_modules() if hasattr(module, "lora_A") and hasattr(module, "get_base_layer")]
+    for name, module in wrapped:
+        module.merge()
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, module.get_base_layer())
+
+
+def placed(names: Collection[str], model: PreTrainedModel) -> dict[str, str]:
+    """What was tuned, by the name that it has in a model of another kind: with or without the prefix of the body. Of the head nothing, but in its own kind."""
+    prefix, modules = f"{model.base_model_prefix}.", {name for name, _ in model.named_modules()}
+    tensors = {plain_name(name) for name in model.state_dict()}
+    found = {}
+    for name in names:
+        for candidate in (name, name.removeprefix(prefix), prefix + name):
+            host = ADDED.sub("", candidate)
+            if candidate in tensors or (host != candidate and host in modules):
+                found[name] = candidate
+                break
+    return found
 
 
 def _factors(model: PreTrainedModel, structure: Structure) -> None:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from mcore import responses, taking
+from mcore import deltas, portable, responses, taking
 from mcore.database import told
+from mcore.delta import merge, plain_name
 from mcore.errors import Cancelled, McoreError, QuestionError
 from mcore.evaluate import prepare
 from mcore.events import Done, Event, Pushed, Working
@@ -34,6 +36,7 @@ from mcore.resolve import Resolved, resolve
 from mcore.run import joined
 from mcore.store import Store
 from mcore.taking import Take
+from mcore.tuning import alone
 
 MOST_SHARD = "5GB"  # of one file of weights: the Hub and most disks take it whole
 Stop = Callable[[], bool]
@@ -75,7 +78,7 @@ def _into(out: Path, experiment: Experiment, resolved: Resolved, take: Take, sto
     try:
         with told(out):
             part.mkdir(parents=True)
-        yield from _write(part, experiment, resolved, take, store, stop)
+        yield from _write(part, experiment, resolved, take, store, stop, here=take.push is None)
         with told(out):
             os.replace(part, out)  # onto nothing, or an empty folder
     finally:
@@ -105,7 +108,10 @@ def _kept(experiment: Experiment, resolved: Resolved, take: Take, store: Store, 
             raise Cancelled
 
 
-def _write(folder: Path, experiment: Experiment, resolved: Resolved, take: Take, store: Store, stop: Stop) -> Iterator[Event]:
+def _write(
+    folder: Path, experiment: Experiment, resolved: Resolved, take: Take, store: Store, stop: Stop, here: bool = False
+) -> Iterator[Event]:
+    """``here``: the folder stays on this machine, where what it names is found."""
     progress = Progress(resolved, store, "export")
     live = yield from joined(progress, store, stop)
     live = yield from lay(live, progress, store, stop)
@@ -121,8 +127,12 @@ def _write(folder: Path, experiment: Experiment, resolved: Resolved, take: Take,
     yield Working(f"saving the model at t = {take.t:.12g}")
     responses.place(live, resolved, Point(0, take.t), orders)
     names = labels(resolved, orders)
+    bare = resolved.heads[0] == "fitted"
     with told(folder):
-        save(live, folder, take.dtype, names, bare=resolved.heads[0] == "fitted")
+        if resolved.structure and not alone(resolved.structure):
+            save_delta(live, folder, resolved, take, names, here)
+        else:
+            save(live, folder, take.dtype, names, bare)
         write_card(folder, experiment, resolved, take, names, store)
 
 
@@ -131,7 +141,8 @@ def save(live: Live, folder: Path, dtype: taking.Dtype, names: list[str] | None,
 
     Raises ``McoreError`` where a weight is too large for ``dtype``.
     """
-    absent = set(tensors_of(live.model)) - set(live.tensors)  # what neither end has
+    merge(live.model)
+    absent = set(tensors_of(live.model)) - {plain_name(name) for name in live.tensors}  # what neither end has
     model: PreTrainedModel = live.model.base_model if bare else live.model
     if names is not None and not bare:
         model.config.id2label = dict(enumerate(names))
@@ -141,6 +152,27 @@ def save(live: Live, folder: Path, dtype: taking.Dtype, names: list[str] | None,
         raise McoreError(f"{broken[0]} has a weight that is too large for {dtype}; take the model in float32 or bfloat16.")
     weights = {name: tensor for name, tensor in model.state_dict().items() if name not in absent}
     model.save_pretrained(folder, state_dict=weights, max_shard_size=MOST_SHARD)
+    live.tokenizer.save_pretrained(folder)
+
+
+def save_delta(live: Live, folder: Path, resolved: Resolved, take: Take, names: list[str] | None, here: bool) -> None:
+    """What was tuned of the live model, which transformers alone does not have, beside the address of its base; and its tokenizer.
+
+    Raises ``McoreError`` where a weight is too large for ``take.dtype``.
+    """
+    a, b = live.weights["a"], live.weights["b"]
+    own = [name for name in live.tensors if name in live.output_layer or a.source(name) != b.source(name)]
+    kept = {name: live.tensors[name].detach().to(getattr(torch, take.dtype)).cpu().contiguous() for name in own}
+    if broken := [name for name, tensor in kept.items() if not tensor.isfinite().all()]:
+        raise McoreError(f"{broken[0]} has a weight that is too large for {take.dtype}; take the model in float32 or bfloat16.")
+    save_file(kept, folder / deltas.FILE, metadata={"format": "pt"})
+    base, config = resolved.a.source.base, live.model.config
+    address = base.address if here else portable.folder(base.address, base.digest)
+    deltas.write(folder, resolved.structure, address, base.digest, sum(tensor.numel() for tensor in kept.values()))
+    if names is not None:
+        config.id2label, config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+    config.architectures = [type(live.model).__name__]
+    config.save_pretrained(folder)
     live.tokenizer.save_pretrained(folder)
 
 

@@ -32,7 +32,7 @@ from mcore import deltas
 from mcore.blend import Coefficients, Place, WeightSet, blend
 from mcore.bounds import check_built
 from mcore.checkpoints import Checkpoint
-from mcore.delta import add, merged, plain_name
+from mcore.delta import add, merged, placed, plain_name
 from mcore.errors import McoreError, QuestionError, first_line
 from mcore.labels import Order
 from mcore.methods import Structure
@@ -238,7 +238,8 @@ def weights_of(
     if checkpoint.delta:
         base = weights_of(checkpoint.base, model, store, field, kind)
         own = WeightSet({name: Place(one.file, name) for name, one in checkpoint.tensors.items() if one.file.name == deltas.FILE})
-        over = own.where | (merged(own, checkpoint.delta, base, model, checkpoint.digest, store) if whole and checkpoint.delta.method == "lora" else {})
+        tuned = {live: own.where[name] for name, live in placed(own.names, model).items()}
+        over = tuned | (merged(own, checkpoint.delta, base, model, checkpoint.digest, store) if whole and checkpoint.delta.method == "lora" else {})
         return WeightSet({name: place for name, place in (base.where | over).items() if not whole or name in tensors_of(model)})
     tensors, layer = tensors_of(model), output_layer(model) if kind == "classifier" else frozenset()
     places = _places(checkpoint, tensors, model)

@@ -117,7 +117,7 @@ class Structure:
             "lora": f"LoRA of rank {self.rank}, alpha {self.alpha or 0:g}",
             "adapter": f"{(self.placement or '').capitalize()} adapters of {self.bottleneck} units, {self.activation}",
             "prefix": f"a prefix of {self.prefix_length}",
-            "bitfit": "its biases" if self.biases else "added biases",
+            "bitfit": "BitFit" if self.biases else "BitFit with added biases",
         }[self.method] + where  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from mcore import hub, plan
+from mcore.added import tuned
 from mcore.best import Best, best
 from mcore.errors import QuestionError
 from mcore.measures import Measured, measured
@@ -42,6 +43,13 @@ def check(resolved: Resolved, take: Take) -> None:
         raise QuestionError("t", f"{take.t:g} is not on this path", right if beyond else f"{right}, or extend the path beyond its ends")
     if take.dtype not in DTYPES:
         raise QuestionError("dtype", f"{take.dtype!r} is none that can be saved", f"give one of: {', '.join(DTYPES)}")
+    if resolved.structure and resolved.structure.kind == "injected":
+        bases = [end.source.base for end in (resolved.a, resolved.b)]
+        if bases[0].digest != bases[1].digest:
+            wrong = f"A and B have {resolved.structure} on two bases, and only what stands beside one and the same base can be saved"
+            raise QuestionError("t", wrong, "take the model at an end, by its recipe")
+        if take.push is not None and bases[0].address.startswith("local:"):
+            raise QuestionError("push", "its base is a folder of this machine, which nobody else could put beside it", "save it in a folder")
     if take.push is not None and not hub.NAME.fullmatch(take.push):
         raise QuestionError("push", f"{take.push[:100]!r} is no repository", "write ORG/NAME")
 
@@ -74,4 +82,6 @@ def best_of(resolved: Resolved, store: Store, task: int = 0) -> Best:
 
 def size(resolved: Resolved, take: Take) -> int:
     """About how many bytes its weights will take."""
+    if resolved.structure and resolved.structure.kind == "injected":
+        return (tuned(resolved.structure, resolved.a.source.base, len(resolved.a.labels or ()) or None) or 0) * BYTES[take.dtype]
     return max(end.looked_at.parameters for end in (resolved.a, resolved.b)) * BYTES[take.dtype]

@@ -13,12 +13,13 @@ from transformers.cache_utils import DynamicCache
 from transformers.pytorch_utils import Conv1D
 
 from mcore import deltas
-from mcore.delta import plain_name
+from mcore.added import tuned
+from mcore.delta import add, plain_name, trained
 from mcore.laying import lay
 from mcore.plan import Point
 from mcore.progress import Progress
-from mcore.question import parse
-from mcore.resolve import resolve
+from mcore.question import parse, parse_recipe
+from mcore.resolve import resolve, resolve_recipe
 from mcore.responses import place
 from mcore.result import collect
 from mcore.run import joined, run
@@ -283,3 +284,16 @@ def exhausted(stream):
 def part(file, split):
     """A task on a part of the file, so that a path may be fitted on the other."""
     return {"task": f"local:{file}", "split": split, "max_length": 24}
+
+
+@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("layers", ["all", "last:1"])
+def test_how_many_parameters_are_tuned_is_known_beforehand(family, method, layers, recipe):
+    more = {} if method == "bitfit" else {"train_norms": True}
+    resolved = resolve_recipe(parse_recipe(recipe(method, family, layers=layers, **more)))
+    model = AutoModelForSequenceClassification.from_pretrained(resolved.base.folder, num_labels=2, dtype=torch.float32)
+    new = {name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")}
+    names = trained(model, resolved.recipe, new, add(model, resolved.delta, 1, 0.1))
+    count = sum(tensor.numel() for name, tensor in model.named_parameters() if name in names)
+    assert tuned(resolved.delta, resolved.base, 2, bool(resolved.recipe.train_norms)) == count
