@@ -53,6 +53,14 @@ class Told:
         return lost_at(self.ts, self.right)
 
     @cached_property
+    def learned_at(self) -> np.ndarray:
+        """The first t at which a row that the first model does not master is right; NaN where there is none."""
+        if not self.ts:
+            return np.full(len(self.grid), np.nan)
+        found = self.right.any(axis=1) & ~self.right[:, 0]
+        return np.where(found, np.asarray(self.ts)[self.right.argmax(axis=1)], np.nan)
+
+    @cached_property
     def described(self) -> Described | None:
         return describe(self.ts, self.right[self.joined.places], self.joined.cartography) if self.joined else None
 
@@ -193,10 +201,9 @@ def rows_csv(told: Told, places: Sequence[int]) -> bytes:
     writer = csv.writer(file)
     measured = MEASURES if told.joined else ()
     writer.writerow(["row", "true_label", *measured, "lost_at", "learned_at", *(f"right_t{t:.6g}" for t in told.ts), "text"])
-    learned = _learned_at(told)
     for place in places:
         known = ["" if np.isnan(told.values[name][place]) else f"{told.values[name][place]:.6g}" for name in measured]
-        at = ["" if not np.isfinite(one[place]) else f"{one[place]:.6g}" for one in (told.lost_at, learned)]
+        at = ["" if not np.isfinite(one[place]) else f"{one[place]:.6g}" for one in (told.lost_at, told.learned_at)]
         grid = told.grid
         writer.writerow([grid.ids[place], grid.names[grid.labels[place]], *known, *at, *told.right[place].astype(int), as_text(grid.texts[place])])
     return file.getvalue().encode()
@@ -225,13 +232,6 @@ def hardness(found: Correlation) -> str:
     if found.rho.low is None or found.rho.low <= 0 <= found.rho.high:
         return f"Whether what goes first was hard, these rows do not decide ({told})."
     return f"What goes first was {'hard' if found.rho.value > 0 else 'easy'} ({told})."
-
-
-def _learned_at(told: Told) -> np.ndarray:
-    """The first t at which a row that the first model does not master is right, NaN where there is none."""
-    if not told.ts:
-        return np.full(len(told.grid), np.nan)
-    return np.where(told.right[:, 0] | ~told.right.any(axis=1), np.nan, np.asarray(told.ts)[told.right.argmax(axis=1)])
 
 
 def _cells(group: Group) -> list[str]:

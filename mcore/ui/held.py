@@ -58,8 +58,12 @@ def who_knows_what(
     left, right = st.columns([2.3, 1], gap="large")
     with left:
         if len(places):
-            share = told.right.mean(axis=1) * 100
-            listed(told.grid, places, place, {"held at": (share, "%.0f %%", "The share of the points at which the row is mastered.")})
+            first, _ = names
+            listed(told.grid, places, place, {
+                "held at": (told.right.mean(axis=1) * 100, "%.0f %%", "The share of the points at which the row is mastered."),
+                "lost at": (np.where(np.isfinite(told.lost_at), told.lost_at, np.nan), "%.2f", f"The first t at which a row that {first} masters is wrong."),
+                "learned at": (told.learned_at, "%.2f", f"The first t at which a row that {first} does not master is right."),
+            })  # fmt: skip
         else:
             show(text("There is no such row.", "note"))
         st.download_button(
