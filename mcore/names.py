@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
+from mcore.methods import filled
 from mcore.question import Endpoint, Recipe, Task
 
 
@@ -93,9 +94,22 @@ def finite(value: float | None) -> bool:
 def endpoint_name(endpoint: Endpoint) -> str:
     """About five words: ``austen@7000 tuned on speech, 150 steps``."""
     if isinstance(endpoint, Recipe):
-        return f"{endpoint_name(endpoint.base)} tuned on {task_name(endpoint.task)}, {steps_text(endpoint)}"
+        return f"{endpoint_name(endpoint.base)} tuned on {task_name(endpoint.task)}{_by(endpoint)}, {steps_text(endpoint)}"
     name, revision = _parts(endpoint)
     return name.rpartition("/")[2] + (f"@{revision}" if revision else "")
+
+
+def method_name(recipe: Recipe) -> str:
+    """``LoRA r 8``, ``Houlsby adapters of 24``, ``a prefix of 16``, ``BitFit``, ``full fine-tuning``."""
+    asked = filled(recipe)
+    return {
+        "full": "full fine-tuning", "lora": f"LoRA r {asked.rank}", "adapter": f"{(asked.placement or '').capitalize()} adapters of {asked.bottleneck}",
+        "prefix": f"a prefix of {asked.prefix_length}", "bitfit": "BitFit",
+    }[recipe.method]  # fmt: skip
+
+
+def _by(recipe: Recipe) -> str:
+    return f" by {method_name(recipe)}" if recipe.method != "full" else ""
 
 
 def steps_text(recipe: Recipe) -> str:
@@ -119,11 +133,11 @@ def differences(a: Endpoint, b: Endpoint) -> str:
             f"{label} {_value(old)} → {_value(new)}"
             for field, label in _FIELDS.items()
             if (old := getattr(a, field)) != (new := getattr(b, field))
-        ]
+        ] + _methods(a, b)
         return "; ".join([", ".join(found), "everything else the same"]) if found else "the same recipe: nothing differs"
     for recipe, base, told in ((b, a, "B is A"), (a, b, "A is B")):
         if isinstance(recipe, Recipe) and recipe.base == base:
-            return f"{told} tuned on {task_name(recipe.task)} for {steps_text(recipe)}"
+            return f"{told} tuned on {task_name(recipe.task)}{_by(recipe)} for {steps_text(recipe)}"
     if isinstance(a, Recipe) or isinstance(b, Recipe):
         kinds = ["a recipe" if isinstance(one, Recipe) else "a checkpoint" for one in (a, b)]
         return f"A is {kinds[0]}, B {kinds[1]}: {endpoint_name(a)} → {endpoint_name(b)}"
@@ -131,10 +145,29 @@ def differences(a: Endpoint, b: Endpoint) -> str:
 
 
 _FIELDS = {
-    "method": "method", "batch_size": "batch size", "learning_rate": "learning rate",
+    "batch_size": "batch size", "learning_rate": "learning rate",
     "head_seed": "head seed", "data_seed": "data seed", "rows": "training rows", "weight_decay": "weight decay",
     "warmup": "warm-up", "clip": "gradient clip", "cartography": "rows followed",
 }  # fmt: skip
+
+
+_ADDED = {
+    "rank": "rank", "alpha": "alpha", "bottleneck": "bottleneck", "placement": "placement", "activation": "activation",
+    "prefix_length": "prefix length", "init_scale": "initial scale", "delta_seed": "seed", "layers": "layers", "train_norms": "norms tuned",
+}  # fmt: skip
+_OWNER = {"lora": "LoRA", "adapter": "adapter", "prefix": "prefix", "bitfit": "BitFit"}
+
+
+def _methods(a: Recipe, b: Recipe) -> list[str]:
+    """What differs in the tuning method, with what is left out as it will be: another head seed starts an adapter elsewhere too."""
+    if a.method != b.method:
+        return [f"method {method_name(a)} → {method_name(b)}"]
+    old, new = filled(a), filled(b)
+    return [
+        f"{_OWNER[a.method]} {label} {_value(was)} → {_value(now)}"
+        for field, label in _ADDED.items()
+        if (was := getattr(old, field)) != (now := getattr(new, field))
+    ]
 
 
 def _parts(address: str) -> tuple[str, str]:
@@ -178,6 +211,8 @@ def _steps(a: Recipe, b: Recipe) -> list[str]:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return re.sub(r"e-0?", "e-", f"{value:g}")
     return "default" if value is None else f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mcore.checkpoints import families
+from mcore.methods import SEEDED
 from mcore.presets import first_question
+from mcore.question import OF_METHOD
 
 OWN = ("stop_at", "continued", "rows")  # what a pair before this one may have left in a recipe
 
@@ -35,16 +37,34 @@ def pairs() -> list[Pair]:
             "Disjoint halves of the data", "Do models that never saw a common row reach one basin?",
             {**seeds, "rows": "half-1"}, {"rows": "half-2"},
         ),
+        Pair(
+            "Only the adapter's start differs", "Does it matter where what is added to the base starts?",
+            {**seeds, "delta_seed": 1}, {"delta_seed": 2},
+        ),
+        Pair(
+            "Everything tuned, or LoRA", "Does tuning two thin factors lead to where tuning every weight does?",
+            {**seeds, "method": "full"}, {"method": "lora"},
+        ),
     ]  # fmt: skip
 
 
 def pose(pair: Pair, like: dict) -> tuple[dict, dict]:
     """The two recipes as an author would write them, in all that the question is not about like ``like``."""
     plain = {name: value for name, value in like.items() if name not in OWN}
+    both = dict(pair.both)
+    if plain.get("method") in SEEDED and "method" not in both:
+        both["delta_seed"] = 1  # else it goes with the seed of the head
+    elif "delta_seed" in both:
+        both["method"] = "adapter"
     if str(plain["base"]).endswith("@0"):  # it comes from such a pair; the others ask about a base that has learned
         plain["base"] = first_question().a.base
-    a = plain | pair.both
-    return a, a | pair.b
+    a = _of_its_method(plain | both)
+    return a, _of_its_method(a | pair.b)
+
+
+def _of_its_method(recipe: dict) -> dict:
+    """Without the settings of another method."""
+    return {name: value for name, value in recipe.items() if recipe.get("method", "full") in OF_METHOD.get(name, (recipe.get("method", "full"),))}
 
 
 def posed(pair: Pair, a: object, b: object) -> bool:

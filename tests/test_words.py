@@ -175,6 +175,7 @@ def test_sizes(count, text):
 
 def test_endpoints_have_five_words():
     assert words.endpoint_name(recipe()) == "austen@7000 tuned on speech, 150 steps"
+    assert words.endpoint_name(recipe(method="adapter", placement="pfeiffer")) == "austen@7000 tuned on speech by Pfeiffer adapters of 24, 150 steps"
     assert words.endpoint_name("hub:connectivity/feather_berts_0") == "feather_berts_0"
     assert words.endpoint_name("hub:a/b@" + "0123456789" * 4) == "b@0123456"
     assert words.endpoint_name("local:/models/mine@home") == "mine@home"
@@ -190,6 +191,13 @@ def test_endpoints_have_five_words():
          "pre-training step 7000 → 0, training rows all → half-1; everything else the same"),
         (recipe(), recipe(task={"task": "builtin:novel"}), "task speech → novel; everything else the same"),
         (recipe(), recipe(), "the same recipe: nothing differs"),
+        (recipe(), recipe(method="lora"), "method full fine-tuning → LoRA r 8; everything else the same"),
+        (recipe(method="lora"), recipe(method="lora", rank=8), "the same recipe: nothing differs"),
+        (recipe(method="adapter"), recipe(method="adapter", bottleneck=4, train_norms=True),
+         "adapter bottleneck 24 → 4, adapter norms tuned no → yes; everything else the same"),
+        (recipe(method="adapter"), recipe(method="adapter", head_seed=2), "head seed 1 → 2, adapter seed 1 → 2; everything else the same"),
+        (recipe(method="prefix", delta_seed=1), recipe(method="prefix", delta_seed=1, head_seed=2), "head seed 1 → 2; everything else the same"),
+        ("builtin:austen@7000", recipe(method="bitfit"), "B is A tuned on speech by BitFit for 150 steps"),
         ("builtin:austen@0", "builtin:austen@7000", "pre-training step 0 → 7000"),
         ("hub:a/b", "hub:a/b@refs/pr/1", "revision main → refs/pr/1"),
         ("hub:a/b_0", "hub:a/b_15", "checkpoint a/b_0 → a/b_15"),
@@ -204,6 +212,7 @@ def test_differences_in_one_line(a, b, line):
 
 def test_every_word_of_the_field_has_one_sentence():
     assert set(words.glossary) == {
+        "tuning method", "LoRA", "factors", "merged", "adapter", "prefix", "BitFit",
         "barrier", "chord", "path", "mastered", "forgotten", "learned", "endpoint", "interval", "ensemble", "weight average",
         "confidence", "variability", "correctness", "flips", "calibration error", "head", "fitted head", "seed", "nats", "pre-training step",
         "macro F1", "agreement", "bend", "Bézier curve", "polygonal chain", "learned mix", "partial path", "spherical", "task vector",
