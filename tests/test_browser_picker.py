@@ -105,6 +105,46 @@ def test_the_keyboard_alone_finds_and_chooses(page: Page, hub_app: str, rows: Pa
     expect(field).to_be_hidden()
 
 
+def test_the_base_of_a_recipe_is_searched_in_the_same_way(page: Page, hub_app: str, server: Hub, saved, rows: Path) -> None:
+    recipe = {"base": "builtin:austen@1000", "task": {"task": f"local:{rows}"}, "steps": 2}
+    page.goto(f"{hub_app}/Compare?{link(parse({'version': 1, 'a': recipe, 'b': recipe | {'head_seed': 2}, 'tasks': [recipe['task']], 'points': 3}))}")
+    at_rest(page)
+    page.locator(".st-key-card-a").get_by_role("button", name="Change").click()
+    field = page.get_by_role("combobox", name="Base")
+    expect(field).to_have_value("austen@1000")
+    field.click()
+    expect(page.get_by_role("group", name="Ships with the app").get_by_role("option").first).to_contain_text("austen@7000")
+    page.keyboard.type("tuned", delay=40)
+    page.get_by_role("group", name="On the Hub").get_by_role("option", name="org/tuned-bert-2").click()
+    expect(page.locator(".st-key-card-a")).to_contain_text("tuned-bert-2 tuned on rows.csv")
+    assert unlink(page.url).a.base == "hub:org/tuned-bert-2" and unlink(page.url).b.base == "builtin:austen@1000"
+    expect(field).to_have_value("org/tuned-bert-2")
+    field.fill("austen@")
+    expect(page.get_by_role("option", name="austen@7000")).to_be_visible()
+    field.fill("austen@70")  # half a name is not taken
+    field.press("Tab")
+    at_rest(page)
+    assert unlink(page.url).a.base == "hub:org/tuned-bert-2"
+    field.fill("austen@7000")  # one that is offered is, without Enter
+    field.press("Tab")
+    at_rest(page)
+    assert unlink(page.url).a.base == "builtin:austen@7000"
+    folder = saved("bert", 1)
+    field.fill(f"local:{folder}")
+    field.press("Enter")
+    expect(page.locator(".st-key-card-a")).to_contain_text(f"{folder.name} tuned on rows.csv")
+    page.goto(page.url.replace("/Compare", "/Fine-tune"))
+    at_rest(page)
+    second = page.locator(".st-key-card-b").get_by_role("combobox", name="Base")
+    expect(second).to_have_value("austen@1000")
+    second.fill("https://huggingface.co/org/tuned-bert-1/tree/main")
+    second.press("Enter")
+    expect(page.locator(".st-key-card-b")).to_contain_text("tuned-bert-1@main tuned on rows.csv")
+    assert unlink(page.url).b.base == "hub:org/tuned-bert-1@main"
+    page.locator(".st-key-card-a").get_by_role("combobox", name="Base").click()
+    expect(page.get_by_role("group", name="Used before").get_by_role("option").first).to_have_text("org/tuned-bert-1@main")
+
+
 def test_a_pair_that_cannot_be_joined_is_told_before_run_with_every_tensor(page: Page, hub_app: str, rows: Path) -> None:
     page.goto(f"{hub_app}/Compare?{between('hub:org/tuned-bert-1', 'hub:org/larger-bert', rows)}")
     at_rest(page)

@@ -11,7 +11,7 @@ from browser_fixtures import question
 from mcore import hubpresets, hubsearch, tasks
 from mcore.link import unlink
 from mcore.store import Store
-from mcore.ui import addresses
+from mcore.ui import addresses, hub_form
 
 BASES = {"a": "builtin:austen@1000", "b": "builtin:austen@7000"}  # two masked language models
 
@@ -95,3 +95,14 @@ def test_known_data_sets_are_offered_and_described() -> None:
 )
 def test_the_address_of_a_data_set_is_understood(pasted: str, understood: str) -> None:
     assert addresses.data(pasted) == understood
+
+
+@pytest.mark.parametrize(
+    ("typed", "understood"),
+    [
+        ("austen@1000", "builtin:austen@1000"), ("org/name", "hub:org/name"), ("mcore/ui", "hub:mcore/ui"), ("org/name@refs/pr/1", "hub:org/name@refs/pr/1"),
+        ("https://huggingface.co/org/name/tree/step100", "hub:org/name@step100"), ("local:some/model", "local:some/model"), ("/a/model", "local:/a/model"), (" ", "hub:?"),
+    ],
+)  # fmt: skip
+def test_what_a_recipe_starts_from_is_understood_and_a_name_is_on_the_hub_even_where_a_folder_has_it(typed: str, understood: str) -> None:
+    assert hub_form._base(typed) == understood

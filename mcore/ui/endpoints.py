@@ -16,7 +16,7 @@ from mcore.store import Entry
 from mcore.ui import addresses, draft, inputs, token, visitor
 from mcore.ui.engine import Standing, engine
 from mcore.ui.html import show, term, text
-from mcore.ui.hub_form import hub_form, used_models
+from mcore.ui.hub_form import base_form, hub_form
 from mcore.ui.limits import at_home
 from mcore.ui.looked import address, checkpoints, count, facts, show_verdict, verdict
 
@@ -135,8 +135,7 @@ def _kinds() -> tuple[str, ...]:
 
 def recipe_form(side: str) -> None:
     """The inputs of a recipe."""
-    told = f"What is fine-tuned: a pre-training step, or a model on the Hub: type ORG/NAME or paste its address{at_home('; or local:PATH')}."
-    inputs.checkpoint_field("Base", (side, "base"), told, used_models())
+    base_form(side)
     inputs.task_field(
         "Task",
         (side, "task", "task"),

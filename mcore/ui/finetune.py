@@ -10,7 +10,7 @@ from mcore import pairs, presets
 from mcore.errors import QuestionError
 from mcore.names import differences, endpoint_name
 from mcore.question import Experiment, Recipe, as_written
-from mcore.ui import address, draft, engine, token
+from mcore.ui import address, draft, engine, hub_form, token
 from mcore.ui.endpoints import become_recipe, field_of, recipe_form
 from mcore.ui.engine import Standing
 from mcore.ui.html import rich, show, text
@@ -34,6 +34,8 @@ def finetune() -> None:
     if question and not link_wrong:
         address.write(question)
     standing = _acted(now)
+    if now:
+        hub_form.remember(question)
     _recipes(question, wrong)
     if wrong and not field_of(wrong):
         show(text(str(wrong), "error"))

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from mcore import hubcache, hubpresets, tasks
+from mcore import hub, hubcache, hubpresets, tasks
 from mcore.profile import profile
 from mcore.question import Experiment, Recipe
-from mcore.ui import addresses, draft, shelf
+from mcore.ui import addresses, draft, inputs, shelf
+from mcore.ui.limits import at_home
 from mcore.ui.search_field import Option, Options, search_field
 
 USED = "mc.repositories"  # in the session: models and data sets that a question could be answered with, the newest first
@@ -22,6 +23,14 @@ def hub_form(side: str) -> None:
     end = draft.get((side,))
     value = "" if end == "hub:?" else str(end).removeprefix("hub:")
     search_field("Repository", f"in.{side}.hub", (side,), value, "model", _models, _address(addresses.checkpoint), HELP)
+
+
+def base_form(side: str) -> None:
+    """The field of what a recipe starts from: a step of the family that ships with the app, or a model on the Hub or in a folder."""
+    given = str(draft.get((side, "base")) or "")
+    value = "" if given in ("hub:?", "local:?") else given.removeprefix("hub:").removeprefix("builtin:")
+    told = f"A pre-training step, or a model on the Hub: type to search, or paste its address{at_home('; or local:PATH')}."
+    search_field("Base", inputs.key_of((side, "base")), (side, "base"), value, "model", _bases, _base, told, "a step, or ORG/NAME")
 
 
 def data_set_form(path: draft.Path) -> None:
@@ -45,11 +54,6 @@ def remember(question: Experiment) -> None:
     del used[2 * MOST_USED :]
 
 
-def used_models() -> list[str]:
-    """Addresses of models on the Hub that were used before."""
-    return [f"hub:{name}" for name in _used("model")]
-
-
 def _address(read: Callable[[str], str]) -> Callable[[str], str | None]:
     """A name without a scheme is one on the Hub here, even where a folder has that name."""
 
@@ -58,6 +62,19 @@ def _address(read: Callable[[str], str]) -> Callable[[str], str | None]:
         return f"hub:{words.strip() or '?'}" if found.startswith("local:") and not words.strip().startswith("local:") else found
 
     return understood
+
+
+def _base(words: str) -> str:
+    """As everywhere, but ORG/NAME is on the Hub even where a folder has that name, as what the search finds is written so."""
+    words = words.strip()
+    return f"hub:{words}" if hub.NAME.fullmatch(words.partition("@")[0]) else addresses.checkpoint(words) if words else "hub:?"
+
+
+def _bases(there: bool) -> Sequence[Options]:
+    """The family's steps, the latest first; then what has been used or is on this machine."""
+    own = [address.removeprefix("builtin:") for address in reversed(inputs.family_steps())]
+    steps = Options("Ships with the app", [Option(name, name, f"pre-training step {name.partition('@')[2]}") for name in own])
+    return [steps, *(group for group in _models(there) if group.name in ("Used before", "On this machine"))]
 
 
 def _models(there: bool) -> Sequence[Options]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -74,9 +73,9 @@ def family_steps() -> list[str]:
     return [f"builtin:{name}@{step}" for name, steps in families().items() for step in steps]
 
 
-def checkpoint_field(label: str, path: draft.Path, told: str, more: Sequence[str] = ()) -> None:
-    """The family's steps and ``more``, or any address that is typed or pasted."""
-    given, known = draft.get(path), [*family_steps(), *more]
+def checkpoint_field(label: str, path: draft.Path, told: str) -> None:
+    """The family's steps, or any address that is typed or pasted."""
+    given, known = draft.get(path), family_steps()
     st.selectbox(
         label,
         known if given in known or not isinstance(given, str) else [*known, given],
@@ -99,7 +98,7 @@ def task_field(label: str, path: draft.Path, told: str) -> None:
     st.selectbox(
         label,
         known if given in known or not isinstance(given, str) else [*known, given],
-        format_func=_task_name,
+        format_func=task_shown,
         accept_new_options=True,
         help=told,
         placeholder="a task, a data set or a file",
@@ -126,6 +125,7 @@ def _checkpoint_name(address: str) -> str:
     return f"{name}, step {step}" if address.startswith("builtin:") and step.isdigit() else address
 
 
-def _task_name(address: str) -> str:
+def task_shown(address: str) -> str:
+    """How a task's address stands in a list."""
     known = tasks.known().get(address)
     return f"{known['description'].partition(':')[0]}, on the Hub" if known else address.removeprefix("builtin:")

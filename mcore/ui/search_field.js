@@ -44,7 +44,7 @@ function made(parent) {
   input.addEventListener("click", () => { if (!state.open) { state.typed = false; shown(state, true); input.select(); } });
   input.addEventListener("keydown", (event) => pressed(state, event));
   for (const kind of ["keyup", "keypress"]) input.addEventListener(kind, (event) => event.stopPropagation()); // no letter is a shortcut of the page
-  input.addEventListener("blur", () => { shown(state, false); if (complete(input.value)) taken(state, input.value); });
+  input.addEventListener("blur", () => { shown(state, false); if (complete(state, input.value)) taken(state, input.value); });
   list.addEventListener("mousedown", (event) => event.preventDefault()); // the field keeps the focus
   list.addEventListener("click", (event) => {
     const option = event.target.closest("[role=option]");
@@ -53,8 +53,9 @@ function made(parent) {
   return state;
 }
 
-// A name that is whole may be left by going elsewhere; half a name is not taken.
-const complete = (text) => /^\s*$/.test(text) || /[^\s/]\/[^\s/]/.test(text);
+// A name that is whole, or one that is offered, may be left by going elsewhere; half a name is not taken.
+const complete = (state, text) => /^\s*$/.test(text) || /[^\s/]\/[^\s/]/.test(text)
+  || state.data.groups.some((group) => group.options.some((one) => one.value === text.trim()));
 
 function asked(state) {
   clearTimeout(state.timer);
