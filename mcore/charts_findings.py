@@ -6,6 +6,7 @@ chart out: panels are ``findings.finding.Panel`` as plain values, rows ``finding
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import altair as alt
@@ -53,7 +54,8 @@ def _values(rows: Sequence[Mapping], panel: Mapping, group: str | None = None) -
 def _chart(panel: Mapping, rows: Sequence[Mapping], beside: Sequence[Mapping], look: Theme, width: int | str) -> alt.LayerChart:
     mine = [dict(row) for row in rows if row["panel"] == panel["name"]]
     bound = [panel["bound"]] if panel.get("bound") is not None else []
-    domain = growing([0.0, *bound, *(_values([*rows, *beside], panel) or [1.0])], (), 0.06, -1e9)
+    every = [0.0, *bound, *(_values([*rows, *beside], panel) or [1.0])]
+    domain = growing(every, (), 0.06, floor=0.0 if min(every) >= 0 else -math.inf)
     layers, height = _groups(panel, mine, domain, look) if panel["groups"] else _lines(panel, mine, domain, look)
     return finish(alt.layer(*layers), look, width, height, finding_told(panel, rows))
 
