@@ -25,7 +25,7 @@ from mcore.charts_theme import (
     way_x,
 )
 from mcore.names import finite, percent, plain, t_text
-from mcore.ways import endpoints, ends, way
+from mcore.ways import endpoints, ends, span, way
 
 ROW, LOW_ROW, MANY = 24, 15, 14  # pixels of a layer, and of one among more than ``MANY``
 NUMBERED = 7  # t, at the most, with which a number has room in each cell
@@ -43,7 +43,7 @@ def cka_chart(told: Mapping, side: str, dark: bool = False, width: int | str = "
         for layer, value in zip(layers, told[f"cka_{side}"][i], strict=True)
     ]
     height = (ROW if len(layers) <= MANY else LOW_ROW) * max(1, len(layers))
-    x = alt.X("from:Q", scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False), axis=way_axis(look, told, (min(0.0, *ts), max(1.0, *ts))))
+    x = alt.X("from:Q", scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False), axis=way_axis(look, told, span(ts)))
     y = alt.Y("layer:N", sort=layers[::-1], title=None, axis=alt.Axis(labelLimit=90, labelColor=look.text, labelOverlap=True, grid=False))
     colours = alt.Scale(domain=[low, 1], range=[look.grid, look.a if side == "a" else look.b], clamp=True, interpolate="rgb")
     base = alt.Chart(alt.InlineData(values=cells))

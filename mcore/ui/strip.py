@@ -12,6 +12,7 @@ from mcore.ui import draft, fitted_head, inputs, token
 from mcore.ui.endpoints import field_of
 from mcore.ui.engine import Standing
 from mcore.ui.html import show, text
+from mcore.ui.layers_form import layers_form
 from mcore.ui.limits import at_home, running_button
 from mcore.ui.path_form import path_form
 from mcore.ui.task_form import data_form, reading_form, reading_told
@@ -96,6 +97,7 @@ def _more(now: Standing | None, wrong: QuestionError | None) -> None:
             "in.probes", ("probes",), given if given is not None else ["loss", "accuracy", "knowledge"], list
         ),
     )
+    layers_form()
     st.segmented_control(
         "Precision",
         ["float32", "bfloat16"],
