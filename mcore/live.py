@@ -61,7 +61,7 @@ class Live:
 
     ``tensors``: live name -> parameter or floating buffer, tied ones once. ``output_layer``: the names
     whose rows are the labels, none but in a classifier. ``only``: live name -> the side that alone has it (a pooler
-    beside a base). What neither has (the pooler of two bases) is left out: nothing that is read depends on it.
+    beside a base), or whose it is at every t (the backbone of two deltas). What neither has (the pooler of two bases) is left out: nothing that is read depends on it.
     """
 
     model: PreTrainedModel

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mcore.errors import QuestionError
-from mcore.question import PathSpec, Recipe
+from mcore.question import OF_METHOD, PathSpec, Recipe
 
 DEFAULTS: dict[
     str, dict[str, Any]
@@ -119,6 +119,12 @@ class Structure:
             "prefix": f"a prefix of {self.prefix_length}",
             "bitfit": "BitFit" if self.biases else "BitFit with added biases",
         }[self.method] + where  # fmt: skip
+
+
+def of_its_method(recipe: dict) -> dict:
+    """A recipe as its author writes it, without the settings of another method."""
+    method = recipe.get("method", "full")
+    return {name: value for name, value in recipe.items() if method in OF_METHOD.get(name, (method,))}
 
 
 def filled(recipe: Recipe) -> Recipe:

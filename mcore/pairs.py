@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mcore.checkpoints import families
-from mcore.methods import SEEDED
+from mcore.methods import SEEDED, of_its_method
 from mcore.presets import first_question
-from mcore.question import OF_METHOD
 
 OWN = ("stop_at", "continued", "rows")  # what a pair before this one may have left in a recipe
 
@@ -58,13 +57,8 @@ def pose(pair: Pair, like: dict) -> tuple[dict, dict]:
         both["method"] = "adapter"
     if str(plain["base"]).endswith("@0"):  # it comes from such a pair; the others ask about a base that has learned
         plain["base"] = first_question().a.base
-    a = _of_its_method(plain | both)
-    return a, _of_its_method(a | pair.b)
-
-
-def _of_its_method(recipe: dict) -> dict:
-    """Without the settings of another method."""
-    return {name: value for name, value in recipe.items() if recipe.get("method", "full") in OF_METHOD.get(name, (recipe.get("method", "full"),))}
+    a = of_its_method(plain | both)
+    return a, of_its_method(a | pair.b)
 
 
 def posed(pair: Pair, a: object, b: object) -> bool:

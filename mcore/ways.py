@@ -22,6 +22,12 @@ TOLD = {  # kind -> one sentence, [words] of the glossary
     "slerp": "Every tensor turns from A to B on a great circle: [spherical] interpolation.",
     "task-vector": "Over the base plus what both fine-tunings changed: adding [task vectors].",
 }
+LORA = {  # what moves between two ends that were tuned by LoRA -> one sentence
+    "factors": "Each of LoRA's [factors] goes straight, so their product does not: halfway it is a quarter of (B₀ + B₁)(A₀ + A₁), "
+    "with terms that neither end has.",
+    "merged": "LoRA's products go straight, [merged] into the weights: this is the line between the two whole models, "
+    "and each point of it has up to twice the rank.",
+}
 COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
 ALIGNED = {"weights": "aligned by weights", "activations": "aligned by activations"}
 
@@ -42,6 +48,7 @@ def subject(spec: PathSpec) -> str:
         "slerp": "the spherical path",
         "task-vector": "the task-vector path",
     }[spec.kind]
+    named += {"merged": " of LoRA merged into the weights", "factors": " of LoRA's factors"}.get(spec.lora or "", "")
     return named if spec.align == "none" else f"{named}, with B {ALIGNED[spec.align]},"
 
 
@@ -57,6 +64,7 @@ def short(spec: PathSpec) -> str:
         "slerp": "spherical",
         "task-vector": "task vectors" + ("" if spec.scale in (None, 1) else f", scale {spec.scale:g}"),
     }[spec.kind]
+    named += f", LoRA {spec.lora}" if spec.lora else ""
     return named if spec.align == "none" else f"{named}, {ALIGNED[spec.align]}"
 
 

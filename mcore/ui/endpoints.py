@@ -6,18 +6,21 @@ from html import escape
 
 import streamlit as st
 
+from mcore.added import tuned
 from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
 from mcore.names import differences, endpoint_name, size
 from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
 from mcore.reading import LANGUAGE, language_heads
+from mcore.resolve import Endpoint as ResolvedEndpoint
 from mcore.store import Entry
 from mcore.ui import addresses, draft, inputs, token, visitor
 from mcore.ui.engine import Standing, engine
 from mcore.ui.html import show, term, text
 from mcore.ui.hub_form import base_form, hub_form
 from mcore.ui.limits import at_home
+from mcore.ui.method_form import method_form
 from mcore.ui.looked import address, checkpoints, count, facts, show_verdict, verdict
 
 KINDS = ("Recipe", "Pre-trained", "Hub", "Trained here", "Folder")
@@ -80,7 +83,8 @@ def _recipe_line(end: Endpoint) -> str:
     if not isinstance(end, Recipe):
         return end
     rows = "" if end.rows == "all" else f" · rows {end.rows}"
-    seeds = f"head seed {end.head_seed} · data seed {end.data_seed}"
+    added = "" if end.delta_seed in (None, end.head_seed) else f" · seed of what is added {end.delta_seed}"
+    seeds = f"head seed {end.head_seed}{added} · data seed {end.data_seed}"
     return f"{seeds} · lr {end.learning_rate:g} · batch {end.batch_size}{rows}"
 
 
@@ -91,12 +95,20 @@ def _facts(side: str, end: Endpoint, model: Checkpoint | None, now: Standing | N
     own, speaks = address(end).startswith("builtin:"), now is not None and now.resolved.kind in LANGUAGE
     told = [escape(fact) for fact in ([f"{count(model.parameters)} parameters", size(model.bytes)] if own else facts(model))]
     if isinstance(end, Recipe):
-        told += ["trained" if now.trained.get(side) else "not trained yet"] if now else []
+        told += ["trained" if now.trained.get(side) else "not trained yet", *_tuned(now.resolved.endpoint(side))] if now else []
     elif model.labels is None and not speaks and (own or not language_heads(model.config)):
         told.append(f"no {term('head')} of its own")
     if side in ends:
         told.insert(0, f"<strong>{escape(ends[side])}</strong>")
     return told
+
+
+def _tuned(end: ResolvedEndpoint) -> list[str]:
+    """How many parameters its method tunes, where that is not all of them."""
+    if not end.delta:
+        return []
+    found = tuned(end.delta, end.source.base, len(end.labels) if end.labels else None, bool(end.recipe.recipe.train_norms))
+    return [f"{count(found)} of them tuned"] if found else []
 
 
 def _form(side: str) -> None:
@@ -141,6 +153,7 @@ def recipe_form(side: str) -> None:
         (side, "task", "task"),
         f"What it learns: a task that ships with the app{at_home(', or the path of a file')}.",
     )
+    method_form(side)
     left, right = st.columns(2)
     with left:
         inputs.recipe_field("Steps", side, "steps")

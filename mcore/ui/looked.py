@@ -31,7 +31,7 @@ def checkpoints(question: Experiment | None, now: Standing | None) -> dict[str, 
     """Side -> what stands there, or its base: of those that can be looked at."""
     if now:
         return {side: now.resolved.endpoint(side).looked_at for side in "ab"}
-    return {side: found for side in "ab" if question and (found := _at(address(getattr(question, side)), side))}
+    return {side: found for side in "ab" if question and (found := at(address(getattr(question, side)), side))}
 
 
 def facts(model: Checkpoint) -> list[str]:
@@ -81,7 +81,8 @@ def show_verdict(told: Verdict) -> None:
                     st.caption(f"These are the first {MOST_TENSORS}.")
 
 
-def _at(name: str, side: str) -> Checkpoint | None:
+def at(name: str, side: str) -> Checkpoint | None:
+    """What stands at an address, None where it cannot be looked at."""
     try:
         return _looked(name, side, private_part()) if name.startswith("hub:") else look(name, side)
     except QuestionError:

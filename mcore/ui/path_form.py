@@ -8,11 +8,12 @@ from mcore.question import BELONGS, FITTED, PARTS, PathSpec
 from mcore.route import DEFAULTS
 from mcore.ui import draft, inputs
 from mcore.ui.html import rich, show, text
-from mcore.ways import ALIGNED, COUNTS, NAMES, TOLD, short
+from mcore.ways import ALIGNED, COUNTS, LORA, NAMES, TOLD, short
 
 PATH = ("path",)
 ROWS = {"all": "all training rows", "half-1": "first half", "half-2": "second half"}
 TRAIN = {"all": "everything", "no-embeddings": "all but the embeddings", "head": "the head", "last:1": "the last layer", "last:2": "the last 2 layers"}
+STILL = "Of A and B only what was tuned moves."
 ALIGN = {"none": "none", **{name: told.removeprefix("aligned ") for name, told in ALIGNED.items()}}
 MOVE = {**{part: part for part in PARTS}, "layers:0-0": "layer 0", "layers:0-1": "layers 0 to 1"}
 
@@ -25,7 +26,32 @@ def path_form() -> None:
         st.segmented_control("Path", list(NAMES), format_func=NAMES.get, required=True, width="content", key="in.path.kind", on_change=_turn)
         with st.popover("Settings", key="path-settings", width="content"):
             _settings(kind)
-    show(rich(TOLD[kind], "quiet"), text(f"As it stands: {chosen}.", "quiet") if (chosen := _chosen(kind)) else "")
+        lora = _lora()
+    show(rich(f"{STILL if _deltas() else ''} {TOLD[kind]} {LORA.get(lora, '')}".strip(), "quiet"), text(f"As it stands: {chosen}.", "quiet") if (chosen := _chosen(kind)) else "")
+
+
+def _deltas() -> bool:
+    """Whether both ends are recipes that leave most of one base as it is."""
+    ends = [draft.get((side,)) for side in "ab"]
+    tuned = all(isinstance(end, dict) and end.get("method", "full") != "full" for end in ends)
+    return tuned and ends[0].get("base") == ends[1].get("base")
+
+
+def _lora() -> str:
+    """Which of LoRA moves, to be chosen where both ends have it; nothing where none has."""
+    ends = [draft.get((side,)) for side in "ab"]
+    tuned = [isinstance(end, dict) and end.get("method") == "lora" for end in ends]
+    given = draft.get((*PATH, "lora"))
+    if not any(tuned) and not given:
+        return ""
+    alike = all(tuned) and len({(end.get("rank", 8), float(end.get("alpha", 16)), end.get("layers", "all")) for end in ends}) == 1
+    usual = "factors" if alike and _kind() != "task-vector" and draft.get((*PATH, "align"), "none") == "none" else "merged"
+    st.segmented_control(
+        "Of LoRA", ["factors", "merged"], format_func=str.capitalize, required=True, width="content",
+        help="Between two ends tuned by LoRA alike, its two thin matrices move, or their product does, merged into the weights.",
+        **draft.bound("in.path.lora", (*PATH, "lora"), given or usual, lambda chosen: None if chosen == usual else chosen),
+    )  # fmt: skip
+    return given or usual
 
 
 def _chosen(kind: str) -> str:
@@ -46,7 +72,7 @@ def _turn() -> None:
     """Another kind: what it shares with the one before is kept, what only that one had is dropped."""
     before, kind = draft.get(PATH), st.session_state["in.path.kind"]
     before = before if isinstance(before, dict) else {}
-    way = {name: value for name, value in before.items() if name == "align" or kind in BELONGS.get(name, ())}
+    way = {name: value for name, value in before.items() if name in ("align", "lora") or kind in BELONGS.get(name, ())}
     if "mix" in (kind, before.get("kind")):
         way.pop("learning_rate", None)  # of shares and of weights: they have nothing in common
     if kind == "partial":

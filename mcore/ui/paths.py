@@ -19,7 +19,7 @@ from mcore.ui.engine import Standing
 from mcore.ui.html import plain_label, rich, show, table, text
 from mcore.ui.parts import parts
 from mcore.ui.theme import dark
-from mcore.ways import short, way
+from mcore.ways import LORA, short, way
 from mcore.words import is_connected, joins_minima
 
 HEADS = ["path", "barrier", "95 % interval", "lowest loss", "highest", "mean over t", "mean over arc length", "length / chord"]
@@ -42,6 +42,8 @@ def paths_tab(now: Standing, result: Mapping) -> None:
     show('<div class="mc-ways">', table(HEADS, rows, "Paths of this pair"), "</div>")
     measure = unit(entries[0])
     show(rich(f"Loss in {measure}, from A to B. [length] is L2 in weight space; the chord is the straight way between the ends of the path.", "quiet"))
+    if {"factors", "merged"} <= {way(one).lora for one in entries}:
+        show(rich(f"The two ways of LoRA meet at both ends and nowhere else. {LORA['factors']} {LORA['merged']}", "body"))
     _alignment(now, entries, ways)
     parts(now, entries[0])
 
