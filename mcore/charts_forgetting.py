@@ -71,7 +71,8 @@ def map_chart(rows: Sequence[Mapping], means: Sequence[Mapping], dark: bool = Fa
         opacity=alt.condition("datum.kind !== ''", alt.value(0.95), alt.value(0.5)),
         strokeWidth=alt.condition("datum.kind !== ''", alt.value(0.8), alt.value(0)),
     ).add_params(picked)  # fmt: skip
-    ring = alt.Chart(alt.InlineData(values=[row for row in rows if row.get("open")])).mark_point(filled=False, size=190, stroke=look.text, strokeWidth=2).encode(x=x, y=y)
+    ring = alt.Chart(alt.InlineData(values=[row for row in rows if row.get("open")])).mark_point(
+        filled=False, size=190, stroke=look.text, strokeWidth=2).encode(x=x, y=y)  # fmt: skip
     return finish(alt.layer(dots, names, *_crosses(means, x, y, look, colours), ring), look, width, MAP, map_told(rows, means))
 
 
@@ -104,10 +105,10 @@ def order_chart(
     layers = [points, *_steps(rows, before, x, y, look), ring]
     if kept:
         line = alt.Chart(alt.InlineData(values=[{"value": kept["value"], "text": "never lost, on average"}])).encode(y=y)
-        over = kept["value"] > sum(domain) / 2
+        beside = {"align": "left", "dy": 13 if kept["value"] > sum(domain) / 2 else -8, "color": look.text}
         layers += [line.mark_rule(stroke=look.text, strokeDash=[4, 3], opacity=0.75),
-                   line.mark_text(align="left", dy=13 if over else -8, color=look.text, stroke=look.ground, strokeWidth=3).encode(text="text:N", x=alt.value(6)),
-                   line.mark_text(align="left", dy=13 if over else -8, color=look.text).encode(text="text:N", x=alt.value(6))]  # fmt: skip
+                   line.mark_text(**beside, stroke=look.ground, strokeWidth=3).encode(text="text:N", x=alt.value(6)),
+                   line.mark_text(**beside).encode(text="text:N", x=alt.value(6))]  # fmt: skip
     return finish(alt.layer(*layers), look, width, ORDER, order_told(rows, measure, kept))
 
 
@@ -164,7 +165,7 @@ def _counts(told: Sequence[Mapping], chosen: int | None, x: alt.X, look: Theme, 
     axis.labelExpr = "format(abs(datum.value), ',.0f')"
     y, colour = alt.Y("y:Q", scale=scale, axis=axis), _kind_colour(alt.Fill, look, palette(dark))
     picked = alt.selection_point(name=PICKED, fields=["segment"], on="click", clear=False)
-    tips = [alt.Tooltip("from:N", title="from t"), alt.Tooltip("to:N", title="to t"), alt.Tooltip("forgotten:Q", format=","), alt.Tooltip("learned:Q", format=",")]
+    tips = [alt.Tooltip("from:N", title="from t"), alt.Tooltip("to:N", title="to t"), *(alt.Tooltip(f"{kind}:Q", format=",") for kind in KINDS)]
     zero = alt.Chart(alt.InlineData(values=[{"y": 0}])).mark_rule(stroke=look.line, strokeWidth=1).encode(y=y)
     return alt.layer(
         alt.Chart(alt.InlineData(values=bars)).mark_rect().encode(

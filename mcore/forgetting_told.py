@@ -228,7 +228,8 @@ def hardness(found: Correlation) -> str:
     """Whether what is lost first was hard, by the correlation of the t at which a row is lost with its confidence in training."""
     if found.rho is None:
         return f"{found.rows:,} of them were followed in training, and they do not tell whether what goes first was hard."
-    told = f"rank correlation of the t at which a row is lost with its confidence in training {written(found.rho)}, {found.rows:,} rows"
+    between = "" if found.rho.low is None else f", 95 % interval {plain(found.rho.low, 2)} to {plain(found.rho.high, 2)}"
+    told = f"rank correlation of the t at which a row is lost with its confidence in training {plain(found.rho.value, 2)}{between}, {found.rows:,} rows"
     if found.rho.low is None or found.rho.low <= 0 <= found.rho.high:
         return f"Whether what goes first was hard, these rows do not decide ({told})."
     return f"What goes first was {'hard' if found.rho.value > 0 else 'easy'} ({told})."

@@ -154,7 +154,8 @@ def test_every_chart_can_be_drawn(dark: bool, measure: str) -> None:
     along = {name: [None if np.isnan(one) else float(one) for one in found[name].along] for name in DRAWN}
     nothing = made(right=np.ones((90, len(TS)), bool))
     for chart in (
-        segments_chart(bars(told, measure), number(told.described.whole.means[measure]), measure, 0, dark), segments_chart(bars(bare, measure), None, measure, None, dark),
+        segments_chart(bars(told, measure), number(told.described.whole.means[measure]), measure, 0, dark),
+        segments_chart(bars(bare, measure), None, measure, None, dark),
         map_chart(dots(told, 1, 40), crosses(told, 1), dark), map_chart(dots(nothing, None, None), crosses(nothing, None), dark),
         order_chart(lost(told, measure, 40), measure, never_lost(told, measure), list(TS), dark), order_chart([], measure, None, list(TS), dark),
         held_chart(list(TS), along, {name: found[name].rows for name in DRAWN}, "only_a", dark),
@@ -177,7 +178,7 @@ def test_the_verdict_says_hard_easy_or_undecided_by_the_interval() -> None:
         return hardness(Correlation(40, Estimate(*numbers)))
 
     assert "What goes first was hard" in said(0.4, 0.2, 0.6) and "What goes first was easy" in said(-0.4, -0.6, -0.2)
-    assert "these rows do not decide" in said(0.1, -0.1, 0.3) and "0.10 (−0.10 to 0.30), 40 rows" in said(0.1, -0.1, 0.3)
+    assert "these rows do not decide" in said(0.1, -0.1, 0.3) and "0.10, 95 % interval −0.10 to 0.30, 40 rows" in said(0.1, -0.1, 0.3)
     assert "do not tell whether" in hardness(Correlation(3, None))
     assert "What goes first was hard" in verdict(made(rows=300, followed=300))
 

@@ -68,7 +68,8 @@ def test_of_half_of_the_rows_those_are_joined_that_were_in_it(store: Store) -> N
     [
         ({"task": "builtin:speech", "limit": 300}, {}, "split"),  # validation rows have the same ids
         ({"task": "builtin:speech", "split": "all", "limit": 300}, {}, "split"),
-        ({"task": "builtin:speech", "split": "train", "limit": 3}, {"cartography": 2, "task": {"task": "builtin:speech", "sample_seed": 9, "limit": 50}}, "rows"),
+        ({"task": "builtin:speech", "split": "train", "limit": 3},
+         {"cartography": 2, "task": {"task": "builtin:speech", "sample_seed": 9, "limit": 50}}, "rows"),
         ({"task": "builtin:speech", "split": "train"}, {"cartography": 0}, "none"),
         ({"task": "builtin:speech", "split": "train"}, {"task": {"task": "builtin:order-austen"}}, "data"),
     ],
