@@ -5,6 +5,7 @@ Each step draws one t and one batch, so a single loss says little: means over st
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import altair as alt
@@ -15,6 +16,7 @@ from mcore.names import finite, nats, percent
 
 COLUMNS, BINS = 20, 8  # stretches of steps, and of t
 DRAWN = 2  # steps that a cell of the map has on average, at the least
+LAYER = re.compile(r"\b(\d+)\.")  # in the name of a tensor
 TOP, GAP, MAP = 130, 52, 170
 
 
@@ -57,12 +59,25 @@ def most_decided(mix: Mapping[str, float], count: int) -> dict[str, float]:
     return {name: mix[name] for name in mix if name in far}
 
 
+def shortened(names: Sequence[str]) -> list[str]:
+    """Names of tensors as short as they are still told apart: ``3: attention.self.query.weight`` for the fourth layer's; other names as they are."""
+    for keep in (0, 1, 2):  # words before the layer's number
+        found = []
+        for name in names:
+            layer = LAYER.search(name)
+            before = " ".join(name[: layer.start()].split(".")[-keep - 1 : -1]) if layer and keep else ""
+            found.append(f"{before} {layer[1]}: {name[layer.end() :]}".strip() if layer else name)
+        if len(set(found)) == len(names):
+            return found
+    return list(names)
+
+
 def mix_chart(mix: Mapping[str, float], dark: bool = False, width: int | str = "container") -> alt.LayerChart:
     """The share of B in each group of tensors, as a bar from A's side."""
     look = theme(dark)
-    rows = [{"group": name, "share": share} for name, share in mix.items()]
+    rows = [{"group": name, "name": label, "share": share} for (name, share), label in zip(mix.items(), shortened(list(mix)), strict=True)]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        y=alt.Y("group:N", sort=None, title=None, axis=alt.Axis(labelLimit=180, labelColor=look.text), scale=alt.Scale(paddingInner=0.3, paddingOuter=0.2)),
+        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=200, labelColor=look.text), scale=alt.Scale(paddingInner=0.3, paddingOuter=0.2)),
         x=alt.X("share:Q", title="share of B", scale=alt.Scale(domain=[0, 1], nice=False),
                 axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format="~%", grid=True, titleFontWeight=400)),
         tooltip=["group:N", alt.Tooltip("share:Q", title="share of B", format=".1%")],

@@ -64,9 +64,9 @@ def ways_told(entries: Sequence[Mapping], axis: str) -> str:
 
 
 def labels(entries: Sequence[Mapping]) -> list[str]:
-    """What stands at each line: the present path's name, and the others' names or their numbers, from 2 on."""
+    """What stands at each line: its name, or, where there are too many, its number."""
     names = [short(way(entry)) for entry in entries]
-    return names if len(names) - 1 <= NAMED else [names[0], *(str(i) for i in range(2, len(names) + 1))]
+    return names if len(names) - 1 <= NAMED else [str(i) for i in range(1, len(names) + 1)]
 
 
 def _key(entries: Sequence[Mapping], placed: Sequence[tuple[Mapping, Sequence[float]]], look: Theme) -> list[alt.Chart]:
@@ -155,7 +155,7 @@ def _other(curve: list[dict], entry: Mapping, dashes: Sequence[int], panel: Pane
 def _names(curves: Sequence[tuple[str, list[dict], bool]], panel: Panel, look: Theme) -> list[alt.Chart]:
     """Each path's name beside its line, or its number on it, where it is clearest of all lines and of what stands already."""
     curves = [(name, [(row["x"], row["y"]) for row in curve], present) for name, curve, present in curves if len(curve) > 1]
-    grid, written, layers = np.linspace(0, 1, 101), [], []
+    grid, written, halos, layers = np.linspace(0, 1, 101), [], [], []
     lines = [np.interp(grid, [x for x, _ in curve], panel.pixels([y for _, y in curve])) for _, curve, _ in curves]
     for i, (name, curve, present) in enumerate(curves):
         number = name.isdigit()
@@ -167,14 +167,12 @@ def _names(curves: Sequence[tuple[str, list[dict], bool]], panel: Panel, look: T
             for dy in shifts:
                 y = float(np.interp(x, grid, lines[i])) + dy
                 near = [float(np.abs(line[beneath] - y).min()) for line in passing]
-                near += [np.hypot((at - x) / half, (other - y) / 13) * 13 for at, other in written if abs(at - x) < 2 * half]
+                near += [40 * (np.hypot((at - x) / (2 * half if number else half), (other - y) / 16) - 1) for at, other in written]  # below 0: one on the other
                 best = max(best, (min([*near, y - panel.top, panel.bottom - y, 24]) - 2 * abs(x - 0.5), x, dy))
         _, x, dy = best
         written += [(x + shift, float(np.interp(x, grid, lines[i])) + dy) for shift in (np.linspace(-half, half, 7) if not number else (0,))]
         base = _layer([{"x": x, "y": float(np.interp(x, *zip(*curve, strict=True))), "text": name}]).encode(text="text:N")
         style = {"dy": dy, "baseline": "middle", "fontWeight": 600 if present else 400}
-        layers += [
-            base.mark_text(stroke=look.ground, strokeWidth=7 if number else 4, strokeJoin="round", fill=look.ground, **style),
-            base.mark_text(color=look.text if present or number else look.quiet, **style),
-        ]
-    return layers
+        halos.append(base.mark_text(stroke=look.ground, strokeWidth=7 if number else 4, strokeJoin="round", fill=look.ground, **style))
+        layers.append(base.mark_text(color=look.text if present or number else look.quiet, **style))
+    return halos + layers

@@ -11,7 +11,7 @@ from test_words import experiment, recipe, result
 
 from mcore import charts, words
 from mcore.along import extremes, mean_loss, positions
-from mcore.charts_fit import cells, fit_chart, mix_chart, most_decided
+from mcore.charts_fit import cells, fit_chart, mix_chart, most_decided, shortened
 from mcore.charts_ways import ways_chart
 from mcore.names import nats
 from mcore.question import PathSpec
@@ -118,7 +118,7 @@ def test_others_are_grey_beneath_the_present_one_and_named_at_their_lines():
     assert {"Bézier, one bend", "straight line", "spherical"} <= texts(spec)
     assert "3 paths" in spec["description"] and f"barrier {nats(0.4)}" in spec["description"]
     many = ways_chart([on(CURVE), *(on({"kind": "partial", "move": [f"layers:{i}-{i}"]}) for i in range(4))], [None] * 5).to_dict()
-    assert {"Bézier, one bend", "2", "3", "4", "5"} <= texts(many)
+    assert {"1", "2", "3", "4", "5"} <= texts(many)
     assert {"1  Bézier, one bend", "2  only layer 0", "5  only layer 3"} <= texts(many), "a key says which number is which"
     assert not any("1  " in one for one in texts(spec)), "where every line has its name no key is needed"
     for dark in (False, True):
@@ -130,13 +130,24 @@ def test_the_number_of_each_of_many_paths_stands_on_its_own_line_apart_from_the_
     entries = [on({"kind": "partial", "move": [f"layers:{i}-{i}"]}, height=height) for i, height in enumerate(heights)]
     spec = ways_chart(entries, [None] * len(entries)).to_dict()
     found = {row["text"]: row for leaf in marked(spec, "text") for row in rows(leaf, spec) if row["text"].isdigit()}
-    assert set(found) == {"2", "3", "4", "5", "6"}
+    assert set(found) == {"1", "2", "3", "4", "5", "6"}
     for name, row in found.items():
         entry = entries[int(name) - 1]
         assert row["y"] == pytest.approx(np.interp(row["x"], entry["t"], entry["loss"]))
+    scale = next(leaf["encoding"]["y"]["scale"] for leaf in marked(spec, "point"))
+    tall = abs(scale["range"][0] - scale["range"][1]) / (scale["domain"][1] - scale["domain"][0])
+    places = [(320 * row["x"], tall * row["y"]) for row in found.values()]
+    assert min(np.hypot(x - u, y - v) for i, (x, y) in enumerate(places) for u, v in places[:i]) > 12, "no number on another"
     keyed = [row["text"] for leaf in marked(spec, "text") for row in rows(leaf, spec) if "  " in row["text"]]
     assert keyed == [f"{i}  only layer {i - 1}" for i in range(1, 7)]
     assert spec["height"] > ways_chart(entries[:2], [None] * 2).to_dict()["height"] + 6 * 15
+
+
+def test_numbers_of_paths_that_lie_on_one_another_stand_beside_one_another():
+    entries = [on({"kind": "partial", "move": [f"layers:{i}-{i}"]}, height=0.3) for i in range(9)]
+    spec = ways_chart(entries, [None] * len(entries)).to_dict()
+    found = sorted(row["x"] for leaf in marked(spec, "text") for row in rows(leaf, spec) if row["text"].isdigit())[::2]  # each has a halo
+    assert len(found) == 9 and min(np.diff(found)) > 0.04
 
 
 def test_a_key_names_only_what_is_drawn():
@@ -166,5 +177,10 @@ def test_a_fit_is_binned_by_step_and_t():
 def test_a_mix_is_a_bar_for_each_group():
     chart = mix_chart({"embeddings": 0.1, "layer 0": 0.9})
     assert [row["share"] for row in rows(marked(chart.to_dict(), "bar")[0], chart.to_dict())] == [0.1, 0.9]
+    tensors = ["bert.embeddings.weight", "bert.encoder.layer.0.attention.weight", "bert.encoder.layer.11.attention.weight"]
+    assert shortened(tensors) == ["bert.embeddings.weight", "0: attention.weight", "11: attention.weight"]
+    blocks = [f"{side}.block.{i}.layer.0.wi.weight" for side in ("encoder", "decoder") for i in (0, 1)]
+    assert shortened(blocks) == ["encoder block 0: layer.0.wi.weight", "encoder block 1: layer.0.wi.weight", "decoder block 0: layer.0.wi.weight", "decoder block 1: layer.0.wi.weight"]
+    assert shortened(["layer 0", "embeddings"]) == ["layer 0", "embeddings"]
     assert most_decided({"a": 0.4, "b": 0.9, "c": 0.5, "d": 0.05}, 2) == {"b": 0.9, "d": 0.05}
     assert "layer 0 90.0 %" in chart.to_dict()["description"] and charts.to_svg(chart).startswith(b"<svg")

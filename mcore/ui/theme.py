@@ -90,6 +90,7 @@ STYLE = """
 [role="tab"][aria-selected="true"], [role="tab"][aria-selected="true"] *,
   [data-testid="stButtonGroup"] button * { color: var(--mc-text); }
 .mc-ways td.mc-left { white-space: nowrap; }
+@media (max-width: 640px) { .mc-ways td.mc-left { white-space: normal; min-width: 8.5rem; } }
 [data-testid="stCode"] .token.property { color: var(--mc-text) !important; }
 .stMarkdown, .stCaption { overflow-wrap: anywhere; }
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: var(--mc-quiet); opacity: 1; }
