@@ -7,16 +7,20 @@ import itertools
 
 import numpy as np
 import pytest
+import reference
 import tiny
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from mcore import grid as grids
 from mcore.cartography import Cartography
 from mcore.finetune import LOOKS, finetune
 from mcore.followed import Apart, Joined, followed, join
+from mcore.forgetting_told import tell
 from mcore.question import parse, parse_recipe
 from mcore.resolve import Endpoint, ResolvedTask, resolve, resolve_recipe
 from mcore.result import collect
+from mcore.run import run
 from mcore.store import Store
 
 BUILTIN = {"base": "builtin:austen@0", "task": {"task": "builtin:speech"}, "steps": 1, "batch_size": 2, "cartography": 200}
@@ -167,3 +171,27 @@ def test_what_is_followed_is_what_each_model_on_the_way_says_of_its_training_row
         assert drawn.variability[row] == pytest.approx((sum((p - mean) ** 2 for p in one) / LOOKS) ** 0.5, abs=1e-5)
         assert drawn.correctness[row] == pytest.approx(hits[:, row].sum() / LOOKS)
         assert drawn.flips[row] == sum(a != b for a, b in itertools.pairwise(hits[:, row]))
+
+
+def test_from_one_task_to_another_what_is_forgotten_is_what_plain_models_get_wrong(store: Store, saved, tmp_path) -> None:
+    """B has another head: at each t a fresh model has A's head and the mixed rest, and reads each row with transformers alone."""
+    source, target = tiny.learnable(tmp_path / "source.csv", rows=60), tiny.task(tmp_path / "target.csv", rows=40, labels=("red", "green", "blue"))
+    recipe = {"base": f"local:{saved('bert', 5, opener=AutoModel)}", "steps": 20, "batch_size": 8, "learning_rate": 0.005}
+    a, b = ({**recipe, "task": {"task": f"local:{file}", "max_length": 24}} for file in (source, target))
+    asked = parse(tiny.experiment(a, b, {"task": f"local:{source}", "split": "all", "max_length": 24}, points=6))
+    list(run(asked, store))
+    resolved = resolve(asked)
+    assert resolved.heads == ["a"]
+    rows, folders = resolved.tasks[0].rows, [store.folder(end.fingerprint) for end in (resolved.a, resolved.b)]
+    plain = np.stack([
+        reference.logits(reference.mixed(*folders, t, only_a=("classifier",)), folders[0], rows.texts, 24).argmax(-1).numpy() == rows.labels
+        for t in asked.ts()
+    ], axis=1)  # fmt: skip
+    joined = join(resolved.a, resolved.tasks[0], store)
+    told = tell(grids.read(resolved, 0, store), joined)
+    assert told.ts == (0, 0.2, 0.4, 0.6, 0.8, 1) and np.array_equal(told.right, plain)
+    assert sum(part.forgotten.sum() for part in told.parts) > 0
+    for i, part in enumerate(told.parts):
+        assert part.forgotten.tolist() == (plain[:, i] & ~plain[:, i + 1]).tolist()
+        assert part.learned.tolist() == (~plain[:, i] & plain[:, i + 1]).tolist()
+    assert len(joined.places) == len(resolved.a.recipe.training.rows) and isinstance(join(resolved.b, resolved.tasks[0], store), Apart)
