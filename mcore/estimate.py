@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 
 from mcore.checkpoints import Checkpoint
-from mcore.resolve import Resolved, ResolvedTask
+from mcore.resolve import Resolved, ResolvedTask, watched
 
 CORE_RATE, GPU_RATE = 60e9, 10e12  # operations a second in evaluation, with all that is not products
 BATCH_COST = 0.003  # seconds that a batch or a layer's share of one takes however small the model
@@ -53,10 +53,8 @@ def cost(
     for recipe in missing.values():
         asked, body = recipe.recipe, _body(recipe.base)
         seen = asked.last_step * asked.batch_size * _tokens(recipe.training)
-        watched = LOOKS * (min(asked.cartography, len(recipe.training.rows)) * _tokens(recipe.training))
-        if recipe.validation:
-            watched += LOOKS * len(recipe.validation.rows) * _tokens(recipe.validation)
-        training += 2 * body * (TRAINING * SLOWER * seen + watched) / rate + TRAINING * BATCH_COST * asked.last_step
+        looked_at = LOOKS * sum(watched(recipe).values()) * _tokens(recipe.training)
+        training += 2 * body * (TRAINING * SLOWER * seen + looked_at) / rate + TRAINING * BATCH_COST * asked.last_step
     body = max(_body(resolved.a.looked_at), _body(resolved.b.looked_at))
     way = resolved.route
     fits = way.fitting is not None and not fitted
@@ -67,7 +65,7 @@ def cost(
     if looks and (layers := resolved.representation):
         asked.append((ResolvedTask(layers.spec.task, layers.rows, layers.max_length, "head", layers.fitting), looks * LAYERS))
     evaluating = sum(
-        count * (2 * (body + _vocabulary(resolved, task)) * _passages(task) * _tokens(task) / rate + BATCH_COST * (1 + _passages(task) * _tokens(task) / 768))
+        count * (2 * (body + _vocabulary(resolved, task)) * task.computed * _tokens(task) / rate + BATCH_COST * (1 + task.computed * _tokens(task) / 768))
         for task, count in asked
         if count
     )
@@ -93,10 +91,6 @@ def _body(checkpoint: Checkpoint) -> float:
             counted += size
     return float(counted)
 
-
-def _passages(task: ResolvedTask) -> int:
-    """How often a text is read: once, or with every answer; the rows that a head is fitted on too."""
-    return task.rows.answered if task.read == "answers" else task.computed
 
 
 def _vocabulary(resolved: Resolved, task: ResolvedTask) -> float:

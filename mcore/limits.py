@@ -12,7 +12,7 @@ from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
 from mcore.profile import Profile, at_home
 from mcore.question import Experiment, Recipe
-from mcore.resolve import Resolved
+from mcore.resolve import Resolved, watched
 from mcore.study import Study
 
 NAMES = ("labels", "label", "text", "template", "answers", "columns", "form")  # fields that hold anybody's words
@@ -55,6 +55,9 @@ def check_size(resolved: Resolved, limits: Profile) -> None:
     """What can only be told when the names are resolved: rows and parameters. Raises ``QuestionError``."""
     for end in (resolved.a, resolved.b):
         check_model(end.looked_at, limits, f"{end.side}.base" if end.recipe else end.side)
+        if end.recipe and end.recipe.kind != "classifier":
+            seen = max(watched(end.recipe).values(), default=0)
+            _most(f"{end.side}.task.answers", seen, "answers to all rows that it is watched on", limits.answers)
     if resolved.route.base is not None:
         check_model(resolved.route.base, limits, "path.base")
     for i, task in enumerate(resolved.tasks):

@@ -33,7 +33,7 @@ def write_card(folder: Path, resolved: ResolvedRecipe, curve: list[dict], whole:
 Made by the Mode Connectivity Explorer from the recipe below: {len(resolved.training.rows):,} training rows,
 {steps_text(resolved.recipe)}. {reached}
 {_method_told(resolved, whole)}
-Labels: {", ".join(resolved.labels)}.
+Labels: {", ".join(resolved.training.rows.names)}.{_answers_told(resolved)}
 
 ```json
 {json.dumps(recipe, indent=1)}
@@ -43,8 +43,20 @@ Labels: {", ".join(resolved.labels)}.
 `{resolved.fingerprint}`).{_paths_told(resolved.recipe, given)}
 """
     (folder / "README.md").write_text(card, encoding="utf-8")
-    told = {"recipe": recipe, "fingerprint": resolved.fingerprint, "labels": list(resolved.labels), "curve": curve}
+    told = {"recipe": recipe, "fingerprint": resolved.fingerprint, "labels": list(resolved.training.rows.names), "curve": curve}
     (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _answers_told(resolved: ResolvedRecipe) -> str:
+    """How a language model is asked for a label."""
+    if resolved.kind == "classifier":
+        return ""
+    answers = ", ".join(json.dumps(answer, ensure_ascii=False) for answer in resolved.recipe.task.answers or ())
+    prompt = json.dumps(resolved.recipe.task.template or "{text}", ensure_ascii=False)
+    return f"""
+
+It answers in words: trained on the right one of {answers}, each in the place of a label, after the prompt {prompt}. The training
+loss is in nats per token of the right answer; the loss on validation rows is that of the label among all, by the likelihoods of the answers."""
 
 
 def _method_told(resolved: ResolvedRecipe, whole: bool) -> str:

@@ -13,7 +13,7 @@ answer as its tokenizer writes a target, with the end of the text. A prompt that
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,9 +71,7 @@ class Tokens:
 
 def passages(task: ResolvedTask, kind: Kind, tokenizer, config, field: str) -> Passages:
     """The rows of a task that is read by tokens or by answers. ``config``: the live model's. Raises ``QuestionError``."""
-    tokens = Tokens(tokenizer, kind, getattr(config, "decoder_start_token_id", None), task.max_length, field)
-    text = config.get_text_config()
-    pad = text.pad_token_id if getattr(text, "pad_token_id", None) is not None else 0  # whatever it is, it is masked
+    tokens, text = tokens_of(tokenizer, kind, config, task.max_length, field), config.get_text_config()
     if task.read == "tokens":
         encoded, wanted = _tokens(tokens, task.rows.texts)
         slots: tuple[int, ...] = (len(task.rows),)
@@ -82,7 +80,18 @@ def passages(task: ResolvedTask, kind: Kind, tokenizer, config, field: str) -> P
     else:
         encoded, wanted, slots = _answers(tokens, task.rows)
     most = max(FEWEST_TOKENS, min(TOKENS, MOST_LOGITS // text.vocab_size))
-    return Passages(cut(encoded, pad, most), tuple(map(tuple, wanted)), slots)
+    return Passages(cut(encoded, pad_of(config), most), tuple(map(tuple, wanted)), slots)
+
+
+def tokens_of(tokenizer, kind: Kind, config, max_length: int, field: str) -> Tokens:
+    """The tokenizer as a model with this ``config`` uses it. Raises ``QuestionError``."""
+    return Tokens(tokenizer, kind, getattr(config, "decoder_start_token_id", None), max_length, field)
+
+
+def pad_of(config) -> int:
+    """The token that fills up a batch: whatever it is, it is masked."""
+    pad = getattr(config.get_text_config(), "pad_token_id", None)
+    return 0 if pad is None else pad
 
 
 def _tokens(tokens: Tokens, texts: Sequence) -> tuple[list[dict[str, Ids]], list[list[Wanted]]]:
@@ -115,19 +124,24 @@ def _answers(tokens: Tokens, rows: Rows) -> tuple[list[dict[str, Ids]], list[lis
     each = rows.answers if isinstance(rows.answers, list) else [rows.answers] * len(rows)
     width = max(len(rows.names), *map(len, each))
     pairs = [(row * width + i, text, answer) for row, text in enumerate(rows.texts) for i, answer in enumerate(each[row])]
-    read = {"causal": _continued, "masked": _filled, "seq2seq": _targeted}[tokens.kind]
     encoded: dict[tuple, dict[str, Ids]] = {}
     wanted: dict[tuple, list[Wanted]] = {}
-    for some in slices([len(text) + len(answer) for _, text, answer in pairs]):
-        places, texts, answers = zip(*pairs[some], strict=True)
-        for slot, (inputs, asked) in zip(places, read(tokens, texts, answers), strict=True):
-            same = tuple(map(tuple, inputs.values()))
-            encoded[same] = inputs
-            wanted.setdefault(same, []).extend((place, token, slot) for place, token in asked)
+    slots, texts, answers = zip(*pairs, strict=True)
+    for slot, (inputs, asked) in zip(slots, answered(tokens, texts, answers), strict=True):
+        same = tuple(map(tuple, inputs.values()))
+        encoded[same] = inputs
+        wanted.setdefault(same, []).extend((place, token, slot) for place, token in asked)
     return list(encoded.values()), list(wanted.values()), (len(rows), width)
 
 
 Asked = tuple[dict[str, Ids], list[tuple[int, int]]]  # one passage; places and tokens
+
+
+def answered(tokens: Tokens, texts: Sequence[str], answers: Sequence[str]) -> Iterator[Asked]:
+    """Each answer after (or in) its text, as the model takes it, and what it is asked for: the answer's tokens. Raises ``QuestionError``."""
+    read = {"causal": _continued, "masked": _filled, "seq2seq": _targeted}[tokens.kind]
+    for some in slices([len(text) + len(answer) for text, answer in zip(texts, answers, strict=True)]):
+        yield from read(tokens, texts[some], answers[some])
 
 
 def _continued(tokens: Tokens, texts: Sequence[str], answers: Sequence[str]) -> list[Asked]:

@@ -118,6 +118,7 @@ def _layers_tuned(name: Any) -> Any:
 class Recipe(Frozen):
     """How to fine-tune ``base`` on the training rows of ``task``: AdamW, warm-up, then linear decay to zero.
 
+    A ``task`` that is read by "answers" tunes a language model; all others a classifier with a new head.
     ``rows`` names a part of the training split (``mcore.rowparts``). ``optimizer``: torch's AdamW (left out), Adam, or SGD with a momentum
     of 0.9, which both take ``weight_decay`` as a penalty in the gradient. ``decay``: "none" stays at the learning rate after the warm-up.
     ``warmup`` is a fraction of the steps. ``cartography`` counts the training rows that are followed.

@@ -73,7 +73,7 @@ def read_of(task: Task, rows: Rows, kind: Kind, heads: Sequence[Collection[Kind]
         if read != "answers" and getattr(task, name) is not None:
             raise QuestionError(f"{field}.{name}", f"it means nothing where {read} is read", 'leave it out, or read "answers"')
     if read == "answers":
-        _check_answers(task, rows, kind, field)
+        check_answers(task, rows, kind, field)
     elif task.template and MASK in task.template:
         raise QuestionError(f"{field}.template", f"{MASK} stands for an answer, and {read} is read", "leave it out")
     if read == "tokens" and kind == "seq2seq" and not isinstance(rows.texts[0], tuple):
@@ -82,6 +82,25 @@ def read_of(task: Task, rows: Rows, kind: Kind, heads: Sequence[Collection[Kind]
             'name two: text and target; or read "answers"',
         )  # fmt: skip
     return read
+
+
+def tuned_kind(task: Task, heads: Collection[Kind], classifier: bool, field: str) -> Kind:
+    """What a recipe on this task makes: a language model where its task is read by answers, else a classifier.
+
+    ``heads``: the language model's heads of its base, ``classifier``: whether that has a head for labels. Raises ``QuestionError`` below ``field``.
+    """
+    if task.read in ("tokens", "fitted"):
+        told = "a recipe trains a classifier with its head, or a language model by its answers"
+        raise QuestionError(f"{field}.read", told, 'say "head" or "answers"')
+    if task.read == "answers":
+        kind = next((kind for kind in LANGUAGE if kind in heads), None)
+        if kind is None or classifier:
+            told = NAMES["classifier"] if classifier else heads_told(heads)
+            raise QuestionError(f"{field}.read", f"the base has {told}, and answers in words come from a language model", "choose another base, or leave it out")
+        return kind
+    if unused := next((name for name in ("answers", "normalised") if getattr(task, name) is not None), None):
+        raise QuestionError(f"{field}.{unused}", "a recipe trains a classifier, which answers with its head", 'leave it out, or say "read": "answers"')
+    return "classifier"
 
 
 def _usual(rows: Rows, kind: Kind, heads: Sequence[Collection[Kind]], field: str) -> Read:
@@ -114,7 +133,8 @@ def _possible(rows: Rows, kind: Kind) -> str:
     return ", or ".join(ways) or "choose two checkpoints with one kind of head"
 
 
-def _check_answers(task: Task, rows: Rows, kind: Kind, field: str) -> None:
+def check_answers(task: Task, rows: Rows, kind: Kind, field: str) -> None:
+    """Raises ``QuestionError`` below ``field`` where such a model cannot answer such rows in words."""
     if rows.kind != "classes":
         raise QuestionError(f"{field}.answers", "an answer stands for a label, and the rows have none", 'name a label, or read "tokens"')
     if rows.answers is None:

@@ -7,6 +7,8 @@ about a copied folder is the same question. No torch here, so that a page can re
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass, field, replace
 
 from mcore import fitted, hub, question, reading, representation, tasks
@@ -15,7 +17,7 @@ from mcore.errors import NoHead, QuestionError
 from mcore.joinable import check_joinable
 from mcore.labels import by_names, may_fit
 from mcore.methods import Structure, check_method, filled, shared_structure, structure_of
-from mcore.question import FITTED, Experiment, PathSpec, Recipe, Task, fingerprint
+from mcore.question import FITTED, Experiment, PathSpec, Recipe, Task, canonical, fingerprint
 from mcore.reading import Kind, Read
 from mcore.representation import Representation
 from mcore.route import Route, route
@@ -51,7 +53,9 @@ class ResolvedTask:
 
     @property
     def computed(self) -> int:
-        """The rows that the model runs on at each t."""
+        """The texts that the model runs on at each t: once for every row, or with every answer."""
+        if self.read == "answers":
+            return self.rows.answered
         return len(self.rows) + (len(self.fitting) if self.fitting is not None else 0)
 
 
@@ -60,7 +64,7 @@ class ResolvedRecipe:
     """A recipe with its base looked at and its training rows chosen. ``fingerprint`` is that of the model to be.
 
     ``schedule`` is the fingerprint of the same training without a stop on its way: both pass through the same states.
-    ``first`` is what a continued training goes on from.
+    ``first`` is what a continued training goes on from. ``kind``: of the model to be.
     """
 
     recipe: Recipe
@@ -70,10 +74,12 @@ class ResolvedRecipe:
     fingerprint: str
     schedule: str
     first: ResolvedRecipe | None
+    kind: Kind = "classifier"
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        return self.training.rows.names
+    def labels(self) -> tuple[str, ...] | None:
+        """Of its outputs; None where it has none, being a language model."""
+        return self.training.rows.names if self.kind == "classifier" else None
 
     @property
     def delta(self) -> Structure | None:
@@ -99,6 +105,8 @@ class Endpoint:
 
     @property
     def heads(self) -> frozenset[Kind]:
+        if self.recipe is not None:
+            return frozenset({self.recipe.kind})
         return frozenset({"classifier"}) if self.labels is not None else reading.language_heads(self.looked_at.config)
 
     @property
@@ -143,7 +151,9 @@ def resolve(experiment: Experiment) -> Resolved:
     check_joinable(a.looked_at, b.looked_at)
     kind = reading.kind_of(a.heads, b.heads)
     path, structure = shared_structure(a.delta, b.delta, experiment.path)
-    asked = [reading.with_template(task, kind) for task in experiment.tasks]
+    asked = list(experiment.tasks)
+    if kind in reading.LANGUAGE:
+        asked = [reading.with_template(_as_trained(task, f"tasks.{i}", experiment, (a, b)), kind) for i, task in enumerate(asked)]
     resolved_tasks = [_read(_task(task, f"tasks.{i}", "evaluate", a.looked_at), f"tasks.{i}", kind, a, b) for i, task in enumerate(asked)]
     heads = [_head(task, f"tasks.{i}", a, b) for i, task in enumerate(resolved_tasks)]
     first = resolved_tasks[0]
@@ -184,28 +194,41 @@ def resolve_recipe(recipe: Recipe, field: str = "recipe") -> ResolvedRecipe:
         raise QuestionError(f"{field}.base", f"it is a base with {base.delta} beside it, and a recipe begins with a whole model", "name the base itself")
     check_method(recipe, base.config, field)
     recipe = filled(recipe)
-    training = _task(recipe.task, f"{field}.task", "train", base)
-    if unused := next((name for name in ("read", "answers", "normalised") if getattr(recipe.task, name) not in (None, "head")), None):
-        raise QuestionError(f"{field}.task.{unused}", "a recipe trains a classifier, which answers with its head", "leave it out")
+    kind = reading.tuned_kind(recipe.task, reading.language_heads(base.config), base.labels is not None, f"{field}.task")
+    asked = reading.with_template(recipe.task, kind) if kind != "classifier" else recipe.task
+    training = _task(asked, f"{field}.task", "train", base)
     if training.rows.kind != "classes":
         raise QuestionError(f"{field}.task.label", "a recipe trains a classifier, and these rows have no classes", "name a column with a few classes")
+    if kind != "classifier":
+        reading.check_answers(training.task, training.rows, kind, f"{field}.task")
     rows = tasks.part(training.rows, recipe.rows, f"{field}.rows")
     absent = sorted(set(range(len(rows.names))) - set(rows.labels.tolist()))
-    if absent:
+    if absent and not isinstance(rows.answers, list):  # where each row has answers of its own, a label is but a place among them
         raise QuestionError(f"{field}.rows", f"no row to train on has the label {rows.names[absent[0]]!r}", "train on more rows")
-    training = ResolvedTask(training.task, rows, training.max_length)
+    training = ResolvedTask(training.task, rows, training.max_length, "head" if kind == "classifier" else "answers")
     validation = _validation(training, f"{field}.task")
-    return _resolved_recipe(recipe.model_copy(update={"base": base.address, "task": training.task}), base, training, validation)
+    recipe = recipe.model_copy(update={"base": base.address, "task": training.task})
+    return _resolved_recipe(ResolvedRecipe(recipe, base, training, validation, "", "", None, kind))
 
 
-def _resolved_recipe(
-    recipe: Recipe, base: Checkpoint, training: ResolvedTask, validation: ResolvedTask | None
-) -> ResolvedRecipe:
+def watched(recipe: ResolvedRecipe) -> dict[str, int]:
+    """How many texts the model reads at each look: of the "validation" rows and of those that are "followed", every answer to each."""
+    rows = recipe.training.rows
+    each = {"validation": recipe.validation.computed if recipe.validation else 0}
+    most = rows.answered if recipe.kind != "classifier" else len(rows)
+    return each | {"followed": math.ceil(most * min(1.0, recipe.recipe.cartography / len(rows)))}
+
+
+def _resolved_recipe(asked: ResolvedRecipe) -> ResolvedRecipe:
+    """The recipe with its fingerprints, and what it goes on from."""
+    recipe = asked.recipe
+
     def identity(recipe: Recipe) -> str:
         recipe = recipe.model_copy(update={"rows": alike(recipe.rows)})
+        unused = {"head_seed"} if asked.kind != "classifier" else set()  # nothing is new in a language model
         return fingerprint({
-            "recipe": recipe.model_dump(mode="json", exclude={"base", "task"}), "base": base.digest, "training": training.identity,
-            "validation": validation and validation.identity, "version": TRAINING_VERSION,
+            "recipe": recipe.model_dump(mode="json", exclude={"base", "task"} | unused), "base": asked.base.digest, "training": asked.training.identity,
+            "validation": asked.validation and asked.validation.identity, "version": TRAINING_VERSION,
         })  # fmt: skip
 
     if recipe.stop_at == recipe.steps:
@@ -213,9 +236,9 @@ def _resolved_recipe(
     first = None
     if recipe.continued:
         before = recipe.model_copy(update={"continued": recipe.continued[:-1] or None})
-        first = _resolved_recipe(before, base, training, validation)
+        first = _resolved_recipe(replace(asked, recipe=before))
     schedule = recipe if recipe.continued else recipe.model_copy(update={"stop_at": None})
-    return ResolvedRecipe(recipe, base, training, validation, identity(recipe), identity(schedule), first)
+    return replace(asked, recipe=recipe, fingerprint=identity(recipe), schedule=identity(schedule), first=first)
 
 
 def _endpoint(side: str, experiment: Experiment) -> Endpoint:
@@ -248,7 +271,25 @@ def _validation(training: ResolvedTask, field: str) -> ResolvedTask | None:
         return None  # data without such a split are trained on unwatched
     held_out = training.task.model_copy(update={"split": split, "limit": VALIDATION_ROWS, "sample_seed": 0})
     named_task, rows = tasks.open_task(held_out, field, "watch")
-    return ResolvedTask(named_task, rows, training.max_length)
+    return ResolvedTask(named_task, rows, training.max_length, training.read)
+
+
+def _as_trained(task: Task, field: str, experiment: Experiment, ends: tuple[Endpoint, Endpoint]) -> Task:
+    """The task, asked as the language models that were trained on its data are, where the question does not say how.
+
+    Raises ``QuestionError`` where they were trained with different prompts or answers.
+    """
+    told = ("template", "answers", "normalised")
+    if task.read not in (None, "answers") or any(getattr(task, name) is not None for name in (*told, "columns", "form", "text", "label")):
+        return task
+    trained = [
+        end.recipe.training.task for end, asked in zip(ends, (experiment.a, experiment.b), strict=True)
+        if end.recipe is not None and end.recipe.kind != "classifier" and asked.task.task == task.task
+    ]  # fmt: skip
+    ways = {canonical({name: getattr(one, name) for name in (*told, "columns", "form", "text", "label")}) for one in trained}
+    if len(ways) > 1:
+        raise QuestionError(f"{field}.template", "A and B were trained with different prompts or answers", "say how they are asked here")
+    return task.model_copy(update={"read": "answers", **json.loads(ways.pop())}) if ways else task
 
 
 def _read(task: ResolvedTask, field: str, kind: Kind, a: Endpoint, b: Endpoint) -> ResolvedTask:

@@ -58,7 +58,7 @@ def _totals(model: PreTrainedModel, passages: Passages, stop: Stop, reuse: Reuse
         inputs = {name: value.to(where) for name, value in batch.inputs.items() if name in known}
         return model(**inputs, **fixed).logits.float()  # [tokens asked for, vocabulary]
 
-    with torch.inference_mode(), autocast(model, where), _output_layer_only_at(model) as places, asking(reuse, model, asked, answer) as ask:
+    with torch.inference_mode(), autocast(model, where), output_layer_only_at(model) as places, asking(reuse, model, asked, answer) as ask:
         for batch in asked:
             logits = ask(batch)
             _, _, tokens, slots = torch.tensor(wanted[id(batch)], device=where).T
@@ -69,7 +69,7 @@ def _totals(model: PreTrainedModel, passages: Passages, stop: Stop, reuse: Reuse
 
 
 @contextmanager
-def _output_layer_only_at(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
+def output_layer_only_at(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
     """Until it is left, the output layer takes hidden states at the rows and positions that are put into what it gives."""
     places: list[torch.Tensor] = []
     layer = model.get_output_embeddings()

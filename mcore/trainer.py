@@ -18,7 +18,7 @@ from mcore.evaluate import device
 from mcore.followed import followed
 from mcore.live import tensors_of
 from mcore.modelcard import write_card
-from mcore.objectives import HeadObjective
+from mcore.objectives import objective
 from mcore.question import Recipe
 from mcore.resolve import ResolvedRecipe
 from mcore.store import Store
@@ -38,7 +38,7 @@ class Trainer:
         first = resolved.first and store.folder(resolved.first.fingerprint)
         self.model, self.tokenizer, self.tuned = begin(resolved, first, store, side)
         self.model.to(device())
-        self.objective = HeadObjective(self.model, self.tokenizer, training)
+        self.objective = objective(resolved, self.model, self.tokenizer, side)
         decayed = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -17,7 +17,8 @@ from mcore import deltas, portable
 from mcore.blend import Apart, blend, distance
 from mcore.checkpoints import Checkpoint, look_at
 from mcore.delta import add, changes, trained
-from mcore.live import built, head_of, new_model, output_layer, tensors_of, weights_of
+from mcore.errors import QuestionError
+from mcore.live import built, check_finite, head_of, new_model, output_layer, tensors_of, tokenizer_of, weights_of
 from mcore.methods import Structure
 from mcore.modelcard import write_card
 from mcore.reading import Kind
@@ -36,13 +37,12 @@ def begin(
     recipe, delta = resolved.recipe, resolved.delta
     if delta is None:
         base = look_at(first, f"local:{first}", field) if first else resolved.base
-        return *new_model(base, resolved.labels, recipe.head_seed, store, field), None
-    model, tokenizer = new_model(resolved.base, resolved.labels, recipe.head_seed, store, field)
-    new = (
-        (set(tensors_of(model)) - weights_of(resolved.base, model, store, f"{field}.base").names)
-        | head_of(model)
-        | output_layer(model)
-    )
+        return *made(base, resolved, store, field), None
+    model, tokenizer = made(resolved.base, resolved, store, field)
+    new: set[str] = set()  # in a language model there is nothing that its base does not have
+    if resolved.kind == "classifier":
+        new |= set(tensors_of(model)) - weights_of(resolved.base, model, store, f"{field}.base").names
+        new |= head_of(model) | output_layer(model)
     names = trained(model, recipe, new, add(model, delta, recipe.delta_seed or 0, recipe.init_scale or 0.0))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
@@ -52,6 +52,23 @@ def begin(
             for name in names:
                 own[name].copy_(kept[name])
     return model, tokenizer, names
+
+
+def made(base: Checkpoint, resolved: ResolvedRecipe, store: Store, field: str) -> tuple[PreTrainedModel, object]:
+    """The model that a recipe begins with, in float32, and its tokenizer: a classifier with a new head, or the language model that ``base`` is.
+
+    Raises ``QuestionError`` below ``field``.
+    """
+    if resolved.kind == "classifier":
+        return new_model(base, resolved.labels, resolved.recipe.head_seed, store, field)
+    check_finite(base, f"{field}.base")
+    model = built(base, f"{field}.base", resolved.kind)
+    tensors, weights = tensors_of(model), weights_of(base, model, store, f"{field}.base", resolved.kind)
+    if lacking := next((name for name in tensors if name not in weights.names), None):
+        raise QuestionError(f"{field}.base", f"the tensor {lacking} is missing", "use a checkpoint that was saved whole")
+    with torch.no_grad():
+        blend(tensors, [weights], [1.0])
+    return model, tokenizer_of(base)
 
 
 def leave(resolved: ResolvedRecipe, model: PreTrainedModel, names: list[str] | None, folder: Path) -> None:
@@ -81,10 +98,10 @@ def hand_over(resolved: ResolvedRecipe, folder: Path, out: Path, store: Store) -
         deltas.write(out, resolved.delta, resolved.base.address, resolved.base.digest, kept.parameters)
         return
     base = at_hand(resolved.base, "recipe.base", store)
-    model, _ = new_model(base, resolved.labels, resolved.recipe.head_seed, store, "recipe")
+    model, _ = made(base, resolved, store, "recipe")
     one = deltas.look_at(folder, f"local:{folder}", base, "recipe")
     tensors = tensors_of(model)
-    blend(tensors, [weights_of(one, model, store, "recipe")], [1.0])
+    blend(tensors, [weights_of(one, model, store, "recipe", resolved.kind)], [1.0])
     model.save_pretrained(out)
     for name in (deltas.FILE, deltas.TOLD):
         (out / name).unlink()

@@ -67,3 +67,43 @@ def classification(model, tokenizer, texts: Sequence[str], labels: Sequence[int]
         return torch.nn.functional.cross_entropy(model(**inputs).logits, torch.tensor([labels[i] for i in places]))
 
     return loss
+
+
+def answering(model, tokenizer, texts: Sequence[str], answers: Sequence[str]) -> Callable[[Sequence[int]], torch.Tensor]:
+    """The cross-entropy of each row's answer, a mean over its tokens, then over the rows of a batch.
+
+    A text-to-text model writes it, a causal one goes on with it after the text and a space, a masked one has it, one token long, at " {mask}".
+    """
+    if model.config.is_encoder_decoder:
+        return lambda places: _written(model, tokenizer, [texts[i] for i in places], [answers[i] for i in places])
+    if "{mask}" in texts[0]:
+        return lambda places: _filled_in(model, tokenizer, [texts[i] for i in places], [answers[i] for i in places])
+    return lambda places: _continued(model, tokenizer, [texts[i] for i in places], [answers[i] for i in places])
+
+
+def _written(model, tokenizer, texts: list[str], answers: list[str]) -> torch.Tensor:
+    inputs = tokenizer(texts, padding=True, return_tensors="pt")
+    labels = tokenizer(text_target=answers, padding=True, return_tensors="pt")["input_ids"]
+    real = labels != tokenizer.pad_token_id
+    nats = torch.nn.functional.cross_entropy(model(**inputs, labels=labels).logits.transpose(1, 2), labels, reduction="none")
+    return ((nats * real).sum(1) / real.sum(1)).mean()
+
+
+def _continued(model, tokenizer, texts: list[str], answers: list[str]) -> torch.Tensor:
+    rows = [tokenizer(f"{text} {answer}")["input_ids"] for text, answer in zip(texts, answers, strict=True)]
+    starts = [len(tokenizer(text)["input_ids"]) for text in texts]
+    width = max(map(len, rows)) - 1  # the last token is predicted and predicts nothing
+    ids = torch.tensor([row[:-1] + [0] * (width - len(row) + 1) for row in rows])
+    mask = torch.tensor([[1] * (len(row) - 1) + [0] * (width - len(row) + 1) for row in rows])
+    logits = model(input_ids=ids, attention_mask=mask).logits
+    each = [
+        torch.nn.functional.cross_entropy(logits[i, start - 1 : len(row) - 1], torch.tensor(row[start:]))
+        for i, (row, start) in enumerate(zip(rows, starts, strict=True))
+    ]
+    return torch.stack(each).mean()
+
+
+def _filled_in(model, tokenizer, texts: list[str], answers: list[str]) -> torch.Tensor:
+    inputs = tokenizer([text.replace(" {mask}", tokenizer.mask_token) for text in texts], padding=True, return_tensors="pt")
+    tokens = torch.tensor([tokenizer(f" {answer}", add_special_tokens=False)["input_ids"][0] for answer in answers])
+    return torch.nn.functional.cross_entropy(model(**inputs).logits[inputs["input_ids"] == tokenizer.mask_token_id], tokens)
