@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from app_in_browser import HOME, at_rest, lacking
-from browser_fixtures import carry_out
+from browser_fixtures import carry_out, question
 
 from mcore.link import link
 from mcore.presets import first_question
@@ -25,6 +25,7 @@ OPENED = (("button", "Change"), ("button", "More"), ("button", "Questions to sta
 PLACES = [  # name, address, what is pressed there (a role and a name)
     *((name, "" if name == "Home" else f"{name}?{{link}}", None) for _, name in PAGES),
     *((f"Compare, {pressed[1]}", "Compare?{link}", pressed) for pressed in OPENED),
+    *((f"Knowledge, {tab}", f"Knowledge?{{training}}&tab={tab}&segment=0.5,0.583333", None) for tab in ("forgetting", "held")),
     *((f"{name}, a broken link", f"{name}?v=1&q=broken", None) for name in ("Compare", "Knowledge")),
 ]
 
@@ -37,20 +38,22 @@ def axe() -> str:
 
 
 @pytest.fixture(scope="module")
-def finished(store_folder: Path) -> str:
-    """The link to a question whose answer is in the store."""
-    carry_out(first_question(), Store(store_folder))
-    return link(first_question())
+def finished(store_folder: Path) -> dict[str, str]:
+    """Links to questions whose answers are in the store: about held-out rows, and about rows that were trained on."""
+    training = question(tasks=[{"task": "builtin:speech", "split": "train", "limit": 200}], points=13)
+    for asked in (first_question(), training):
+        carry_out(asked, Store(store_folder))
+    return {"link": link(first_question()), "training": link(training)}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("name", "path", "pressed"), PLACES, ids=[place[0] for place in PLACES])
 def test_no_rule_of_accessibility_is_seriously_broken(
-    browser: Browser, address: str, finished: str, axe: str, name: str, path: str, pressed: tuple[str, str] | None, theme: str
+    browser: Browser, address: str, finished: dict[str, str], axe: str, name: str, path: str, pressed: tuple[str, str] | None, theme: str
 ) -> None:
     context = browser.new_context(color_scheme=theme, viewport={"width": 1400, "height": 900})
     page = context.new_page()
-    page.goto(f"{address}/{path.format(link=finished)}")
+    page.goto(f"{address}/{path.format(**finished)}")
     at_rest(page)
     if pressed:
         page.get_by_role(pressed[0], name=pressed[1], exact=True).first.click()
