@@ -130,7 +130,7 @@ def verdict(table: Sequence[Mapping], entry: Mapping) -> str:
     first = f"{_the(highest['part'])} {carries} the highest barrier, {_told(highest, entry)}"
     if close:
         return _capital(f"{so_far}{first}; on these rows it cannot be told from {_listed([_the(row['part']) for row in close])}.")
-    second = f", before {_the(others[0]['part'])} with {nats(others[0]['barrier'])}" if others else ""
+    second = f", before {_the(others[0]['part'])} with {nats(others[0]['barrier'], (others[0]['low'], others[0]['high']))}" if others else ""
     return _capital(f"{so_far}{first}{second}.")
 
 

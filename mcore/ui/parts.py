@@ -18,7 +18,6 @@ from mcore.glossary import SMALL
 from mcore.limits import check_study
 from mcore.names import finite, nats, percent, t_text
 from mcore.profile import profile
-from mcore.question import Experiment
 from mcore.sweep import BY, POINTS, Sweep, costliest, csv_of, rows, sweep, verdict
 from mcore.ui import draft
 from mcore.ui.drawing import draw
@@ -125,7 +124,7 @@ def _curve(asked: Sweep, results: Mapping[str, Mapping | None], chosen: str | No
     draft.set_value("parts-curve", chosen)
     st.selectbox(
         "Look at the path that moves only", there, index=None, placeholder="a part: click its bar, or choose it here", key="parts-curve",
-        format_func=plain_words, on_change=lambda: st.session_state.update({LOOK: st.session_state["parts-curve"]}),
+        format_func=plain_label, on_change=lambda: st.session_state.update({LOOK: st.session_state["parts-curve"]}),
     )  # fmt: skip
     if chosen is None:
         return
@@ -135,17 +134,9 @@ def _curve(asked: Sweep, results: Mapping[str, Mapping | None], chosen: str | No
         draw(path_chart, told, None, dark(), key="parts-path")
     with right:
         show(text(meaning(told, question).summary, "body"))
-        if st.button("Open this path", key="parts-open", on_click=_open, args=(question,), icon=":material/arrow_forward:"):
+        if st.button("Open this path", key="parts-open", on_click=draft.change, args=(question,), icon=":material/arrow_forward:"):
+            st.session_state.pop(LOOK)
             st.rerun()  # the whole page: its inputs have changed
-
-
-def plain_words(name: str) -> str:
-    return plain_label(name)
-
-
-def _open(question: Experiment) -> None:
-    st.session_state.pop(LOOK, None)
-    draft.change(question)
 
 
 def _row(row: Mapping) -> list[str]:
