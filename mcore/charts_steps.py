@@ -180,8 +180,9 @@ def _pairs(pairs: Sequence[Mapping], measure: str, look: Theme, pick: bool) -> l
         alt.Tooltip("name:N", title="pair"), alt.Tooltip("told:N", title="kept" if measure in KINDS else "barrier"),
         alt.Tooltip("interval:N", title="over examples"), alt.Tooltip("at:Q", title="at t", format=".2f"), alt.Tooltip("ends:N", title="ends right"),
     ]  # fmt: skip
-    seen = _layer(pairs).mark_point(size=look.size**2 * 0.26, opacity=0.9, stroke=look.line, strokeWidth=1.3, filled=True, xOffset=BESIDE)
-    seen = seen.encode(fill=alt.condition("datum.learned", alt.value(look.line), alt.value(look.ground)), tooltip=tips)
+    seen = _layer(pairs).mark_point(size=look.size**2 * 0.26, opacity=1, strokeWidth=1, filled=True, xOffset=BESIDE)
+    fill, edge = (alt.condition("datum.learned", alt.value(one), alt.value(other)) for one, other in ((look.line, look.ground), (look.ground, look.line)))
+    seen = seen.encode(fill=fill, stroke=edge, tooltip=tips)
     return [seen, *_clicks(_layer(pairs).mark_circle(opacity=0, size=260, cursor="pointer", xOffset=BESIDE).encode(tooltip=tips), pick)]
 
 

@@ -18,6 +18,8 @@ from mcore.ui.keeping import keeping
 from mcore.ui.limits import at_home, limits, running_button
 
 COMPARE = "pages/1_Compare.py"
+OF_A_QUESTION = (COMPARE, "pages/2_Fine-tune.py", "pages/3_Knowledge.py")  # pages that open with the question that is shown
+IN_A_ROW = 3
 SAID = (
     "Fine-tune a language model twice, and you get two models, A and B: two places in the space of all weights. "
     "Walk straight from one to the other, and at every step, t, stands a whole model that nobody trained: "
@@ -59,15 +61,17 @@ def _way_on(question: Experiment) -> None:
          "Two recipes side by side that differ in one thing; stop one early, continue the other."),
         ("pages/3_Knowledge.py", "See what is forgotten", ":material/grid_on:",
          "Every row at every t: what is [mastered], [forgotten] and [learned] on the way, down to the text."),
+        ("pages/4_Pre-training.py", "Go back in pre-training", ":material/history:",
+         "The [barrier] between two [seed]s at each [pre-training step]; and how well two tasks are kept between a model of each."),
         ("pages/7_Library.py", "Find it again", ":material/folder_open:",
          "All that was computed: notes, two results on one chart, files to share."),
     )  # fmt: skip
     show("<h2>The way on</h2>")
-    for column, (file, label, icon, told) in zip(st.columns(4, gap="medium"), ways, strict=True):
-        with column:
-            asked = address.query(question) if file != "pages/7_Library.py" else None
-            st.page_link(file, label=f"**{label}**", icon=icon, query_params=asked)
-            show(rich(told, "quiet"))
+    for row in (ways[i : i + IN_A_ROW] for i in range(0, len(ways), IN_A_ROW)):
+        for column, (file, label, icon, told) in zip(st.columns(IN_A_ROW, gap="medium"), row, strict=False):
+            with column:
+                st.page_link(file, label=f"**{label}**", icon=icon, query_params=address.query(question) if file in OF_A_QUESTION else None)
+                show(rich(told, "quiet"))
 
 
 def _told(question: Experiment) -> str:

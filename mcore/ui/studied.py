@@ -131,8 +131,25 @@ def _at_rest(now: Studied, ask: str, key: str) -> None:
         took = duration(seconds)
         about = took if took.startswith("under") else f"about {took}"
         show(text(f"It asks {missing} {'question' if missing == 1 else 'questions'}: {about} here.{kept}", "quiet"))
-    for name, sentence in now.refused.items():
-        show(text(f"{name}: {sentence}", "error"))
+    for sentence, names in _by_sentence(now.refused | _missed(now)).items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        show(text(f"{names[0]}{others}: {sentence}", "error"))
+
+
+def _by_sentence(told: dict[str, str]) -> dict[str, list[str]]:
+    """What is wrong with many questions for one reason is said once: sentence -> names."""
+    found: dict[str, list[str]] = {}
+    for name, sentence in told.items():
+        found.setdefault(sentence, []).append(name)
+    return found
+
+
+def _missed(now: Studied) -> dict[str, str]:
+    """Questions that the last job had to leave out, and why; not those that are answered by now."""
+    if now.job is None or now.job.state == "failed" or now.complete:
+        return {}
+    told = [event for _, event in engine.engine().jobs.events(now.job.id) if isinstance(event, events.Missed)]
+    return {one.name: one.sentence for one in told if (there := now.standings.get(one.name)) and not there.complete}
 
 
 def _expected(asked: Study, done: int) -> dict[str, float]:

@@ -10,6 +10,7 @@ PAGES = (
     ("pages/1_Compare.py", "Compare"),
     ("pages/2_Fine-tune.py", "Fine-tune"),
     ("pages/3_Knowledge.py", "Knowledge"),
+    ("pages/4_Pre-training.py", "Pre-training"),
     ("pages/7_Library.py", "Library"),
 )
 ABOUT = "**Mode Connectivity Explorer**: loss and task knowledge along paths between fine-tuned language models."
