@@ -34,6 +34,7 @@ from mcore.trainer import Trainer
 
 TURNS, BATCH = 12, 32
 STEPS, RATE = 300, 1e-3
+from mcore.objectives import LabelObjective
 TASKS = ("novel", "speech")
 MOST_COST, LEAST_REMOVED = 1.25, 0.8
 
@@ -46,7 +47,7 @@ def cost(name: str, source: Path, folder: Path) -> bool:
     live = open_live(*(look_at(end, f"local:{end}", side) for side, end in (("a", made.a), ("b", made.b))), "a", store)
     way = Way(PathSpec(kind="bezier", bends=1, seed=0, learning_rate=RATE), output_layer=live.output_layer)
     _, rows = open_task(task, "task", "train")
-    fitter = Fitter(live, way, "both", (0, 1), rows, MAX_LENGTH, store.work("0" * 32))
+    fitter = Fitter(live, way, "both", LabelObjective(live.model, live.tokenizer, (0, 1), rows, MAX_LENGTH), store.work("0" * 32))
     seconds: dict[str, list[float]] = {"tuning": [], "fitting": [], "blending": []}
     for turn in range(TURNS + 1):  # the first is not counted
         places = batch_of(turn, len(rows), BATCH, 0)

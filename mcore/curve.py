@@ -24,8 +24,10 @@ from mcore.events import Event, Fitting, Working
 from mcore.finetune import SAVES, batch_of
 from mcore.fitter import Fitter, rate_at, relabelled
 from mcore.live import Live
+from mcore.objectives import AnswerObjective, LabelObjective
 from mcore.paths import Path
 from mcore.progress import Progress
+from mcore.resolve import ResolvedTask
 from mcore.store import Store
 
 Stop = Callable[[], bool]
@@ -76,19 +78,28 @@ def _fitted(live: Live, path: Path, progress: Progress, store: Store, stop: Stop
         yield Working("asking the data what each output means")
         responses.find_orders(live, resolved, 0, responses.prepared(live, resolved, 0), store, stop)
     yield Working("preparing to fit the path")
-    orders = progress.orders(0)
-    if rows_of_b := responses.rows_of_b(orders, head, live):
-        live = replace(live, weights=live.weights | {"b": live.weights["b"].with_rows(live.output_layer, rows_of_b)})
-    rows = relabelled(resolved.route.fitting, resolved.tasks[0].rows.names)
-    columns = orders["b" if head == "b" else "a"].columns
-    fitter = Fitter(live, path, head, columns, rows, resolved.route.max_length, store.work(key))
+    live, objective = _objective(live, progress, head)
+    fitter = Fitter(live, path, head, objective, store.work(key))
     try:
-        yield from _steps(fitter, path, len(rows), progress, stop)
+        yield from _steps(fitter, path, len(resolved.route.fitting), progress, stop)
         fitter.write({"path": spec.model_dump(mode="json", exclude_none=True)})
     finally:
         fitter.leave()
     about = {"path": spec.model_dump(mode="json", exclude_none=True), "a": resolved.a.fingerprint, "b": resolved.b.fingerprint}
     store.put_folder(key, fitter.work, "path", about)
+
+
+def _objective(live: Live, progress: Progress, head: str) -> tuple[Live, LabelObjective | AnswerObjective]:
+    """What the path is fitted to lower, and the live model with B's labels in the order of A's."""
+    resolved, way, asked = progress.resolved, progress.resolved.route, progress.resolved.tasks[0]
+    if asked.read == "answers":
+        told = ResolvedTask(way.spec.task, way.fitting, way.max_length, "answers")
+        return live, AnswerObjective(live.model, live.tokenizer, told, resolved.kind, "path.task")
+    orders = progress.orders(0)
+    if rows_of_b := responses.rows_of_b(orders, head, live):
+        live = replace(live, weights=live.weights | {"b": live.weights["b"].with_rows(live.output_layer, rows_of_b)})
+    columns = orders["b" if head == "b" else "a"].columns
+    return live, LabelObjective(live.model, live.tokenizer, columns, relabelled(way.fitting, asked.rows.names), way.max_length)
 
 
 def _steps(fitter: Fitter, path: Path, rows: int, progress: Progress, stop: Stop) -> Iterator[Event]:

@@ -11,7 +11,6 @@ moments), and one more of the gradient for every bend after the first. The ends 
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -22,12 +21,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mcore.batches import encode, padded
 from mcore.blend import Buffers
 from mcore.distances import layer_of
 from mcore.errors import QuestionError
-from mcore.evaluate import device
 from mcore.live import Live
+from mcore.objectives import AnswerObjective, LabelObjective
 from mcore.paths import Path, part_of
 from mcore.question import PathSpec
 from mcore.tasks import Rows
@@ -129,20 +127,13 @@ class Mix:
 class Fitter:
     """A fit that stands at step ``done``; made anew or from the state that an earlier one saved in ``work``.
 
-    ``live`` has B's labels in the order of A's; the ``columns`` of its head are the labels that ``rows`` count in. Training mode with the
+    ``live`` has B's labels in the order of A's; ``objective`` tells what the live model's loss is on some rows. Training mode with the
     model's own dropout; no gradient is clipped, which Adam's steps do not need.
     """
 
-    def __init__(self, live: Live, path: Path, head: str, columns: Sequence[int], rows: Rows, max_length: int, work: File):
-        self.live, self.columns, self.seed, self.work = live, list(columns), path.spec.seed or 0, work
+    def __init__(self, live: Live, path: Path, head: str, objective: LabelObjective | AnswerObjective, work: File):
+        self.live, self.objective, self.seed, self.work = live, objective, path.spec.seed or 0, work
         self.way = Mix(live, path.spec, head) if path.spec.kind == "mix" else Bends(live, path, head)
-        config, tokenizer = live.model.config.get_text_config(), live.tokenizer
-        self.own_pad = config.pad_token_id
-        if self.own_pad is None:  # several rows at once need one, as in a fine-tuning
-            config.pad_token_id = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.unk_token_id
-        self.pad = config.pad_token_id
-        self.encoded, self.labels = encode(live.tokenizer, rows.texts, max_length), torch.as_tensor(rows.labels)
-        self.known = inspect.signature(live.model.forward).parameters
         self.optimizer = torch.optim.AdamW(self.way.numbers, lr=path.spec.learning_rate, weight_decay=0.0, fused=True)
         for name, tensor in live.tensors.items():
             if isinstance(tensor, torch.nn.Parameter):
@@ -154,16 +145,13 @@ class Fitter:
 
     def step(self, places: np.ndarray, t: float, rate: float) -> float:
         """One step at ``t`` on the rows at ``places``; returns its mean loss in nats."""
-        model = self.live.model.train()
+        self.live.model.train()
         seed = np.random.SeedSequence([self.seed, 4, self.done]).generate_state(1)[0]
         torch.manual_seed(int(seed))  # of the dropout
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.way.place(t)
-        inputs = {name: tensor.to(device()) for name, tensor in padded(self.encoded, places.tolist(), self.pad).inputs.items() if name in self.known}
-        fixed = {"use_cache": False} if "use_cache" in self.known else {}
-        scores = model(**inputs, **fixed).logits[:, self.columns]
-        loss = torch.nn.functional.cross_entropy(scores, self.labels[torch.as_tensor(places)].to(scores.device))
+        loss = self.objective.loss(places)
         loss.backward()
         self.way.send(t)
         self.optimizer.step()
@@ -188,7 +176,6 @@ class Fitter:
 
     def leave(self) -> None:
         """Leave the model as it was but for its weights."""
-        self.live.model.config.get_text_config().pad_token_id = self.own_pad
         self.live.model.eval().requires_grad_(False)
         self.live.model.zero_grad(set_to_none=True)
 

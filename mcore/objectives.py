@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from mcore import probes
-from mcore.batches import Batches, make_batches, padded
+from mcore.batches import Batches, encode, make_batches, padded
 from mcore.errors import QuestionError
 from mcore.evaluate import device, logits
 from mcore.passages import Passages, answered, pad_of, passages, tokens_of
@@ -54,6 +54,30 @@ class HeadObjective:
         """As the model stands: the loss of each row in nats [rows], and whether it is predicted right [rows]."""
         scores = logits(self.model.eval(), watched.inputs, stop)
         return probes.cross_entropy(scores, watched.rows.labels), scores.argmax(axis=1) == watched.rows.labels
+
+
+class LabelObjective:
+    """A classifier's on a path between two: the cross-entropy of those ``columns`` of its output that the rows' labels count in."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer, columns: Sequence[int], rows: Rows, max_length: int):
+        self.model, self.columns, self.labels = model, list(columns), torch.as_tensor(rows.labels)
+        self.pad = model.config.get_text_config().pad_token_id
+        if self.pad is None:  # several rows at once need one, as in a fine-tuning
+            self.pad = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.unk_token_id
+        self.encoded = encode(tokenizer, rows.texts, max_length)
+        self.known = inspect.signature(model.forward).parameters
+
+    def loss(self, places: np.ndarray) -> torch.Tensor:
+        """Mean over the rows at ``places``, with its graph."""
+        inputs = {name: tensor.to(device()) for name, tensor in padded(self.encoded, places.tolist(), self.pad).inputs.items() if name in self.known}
+        fixed = {"use_cache": False} if "use_cache" in self.known else {}
+        config = self.model.config.get_text_config()
+        own, config.pad_token_id = config.pad_token_id, self.pad
+        try:
+            scores = self.model(**inputs, **fixed).logits[:, self.columns]
+        finally:
+            config.pad_token_id = own
+        return torch.nn.functional.cross_entropy(scores, self.labels[torch.as_tensor(places)].to(scores.device))
 
 
 class AnswerObjective:

@@ -161,7 +161,7 @@ def resolve(experiment: Experiment) -> Resolved:
         _check_heads(resolved_tasks, heads)
     way = route(
         path, (a.looked_at, b.looked_at), (a.fingerprint, b.fingerprint), asked[0], [task.rows for task in resolved_tasks],
-        first.max_length, first.read, _outputs(heads, a, b, first), frozenset(heads),
+        first.max_length, first.read, _outputs(heads, a, b, first), frozenset(heads), kind,
     )  # fmt: skip
     states = _representation(experiment, first, a, kind)
     written = experiment.model_dump(mode="json")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mcore import tasks
+from mcore import reading, tasks
 from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
 from mcore.joinable import check_joinable
 from mcore.question import FITTED, PathSpec, Task, fingerprint
+from mcore.reading import Kind
 from mcore.sources import look
 from mcore.tasks import Rows
 from mcore.units import ARCHITECTURES
@@ -60,12 +61,12 @@ class Route:
 
 def route(
     spec: PathSpec, ends: tuple[Checkpoint, Checkpoint], weights: tuple[str, str], first: Task, evaluated: Sequence[Rows],
-    max_length: int, read: str, outputs: dict, heads: frozenset[str],
+    max_length: int, read: str, outputs: dict, heads: frozenset[str], kind: Kind,
 ) -> Route:  # fmt: skip
     """The path between ``ends`` (or their bases), whose ``weights`` have these fingerprints. Raises ``QuestionError`` below "path".
 
     ``first``, ``max_length`` and ``read`` are those of the first task, which a fit takes its labels from; ``evaluated``: the rows
-    of all tasks; ``outputs``: what says which output means which label.
+    of all tasks; ``outputs``: what says which output means which label; ``kind``: of the live model.
     """
     left_out = {name: value for name, value in DEFAULTS.get(spec.kind, {}).items() if getattr(spec, name) is None}
     spec = spec.model_copy(update=left_out)
@@ -76,9 +77,12 @@ def route(
         spec = spec.model_copy(update={"base": base.address})
     fitting = None
     if spec.kind in FITTED:
-        if read != "head":
-            raise QuestionError("path.kind", f"a {spec.kind} is fitted through a classification head, and the first task is read by its {read}", "choose a straight path")
-        named, fitting = _fitting(spec, first, evaluated)
+        if read not in ("head", "answers"):
+            wrong = f"a {spec.kind} is fitted through a classification head or on answers, and the first task is read by its {read}"
+            raise QuestionError("path.kind", wrong, "choose a straight path")
+        named, fitting = _fitting(spec, first, evaluated, read)
+        if read == "answers":
+            reading.check_answers(named, fitting, kind, "path.task")
         spec = spec.model_copy(update={"task": named})
     sample, aligned = _aligned(spec, ends, weights, first, max_length, heads) if spec.align != "none" else (None, "")
     plain = {**spec.model_dump(mode="json"), "extend": None, "task": None, "base": None}
@@ -89,7 +93,7 @@ def route(
         "max_length": max_length if fitting else None, "version": ROUTE_VERSION,
     }  # fmt: skip
     if fitting:
-        identity["outputs"] = outputs
+        identity |= {"outputs": outputs, **({"read": read} if read != "head" else {})}
     if aligned:
         identity["aligned"] = aligned
     return Route(spec, fingerprint(identity), base, fitting, max_length, sample, aligned)
@@ -113,11 +117,15 @@ def _aligned(
     return sample, fingerprint(identity)
 
 
-def _fitting(spec: PathSpec, first: Task, evaluated: Sequence[Rows]) -> tuple[Task, Rows]:
-    """The task that is fitted on, and its rows: none that any task evaluates."""
+def _fitting(spec: PathSpec, first: Task, evaluated: Sequence[Rows], read: str) -> tuple[Task, Rows]:
+    """The task that is fitted on, and its rows: none that any task evaluates. It is asked as the first one is, where it does not say how."""
     asked = spec.task or first.model_copy(update={"split": first.split and "train", "limit": None})
+    if read == "answers":
+        told = {name: getattr(first, name) for name in ("template", "answers", "normalised") if getattr(asked, name) is None}
+        asked = asked.model_copy(update={"read": "answers", **told})
     named, rows = tasks.open_task(asked, "path.task", "train")
-    if rows.kind != "classes" or set(rows.names) != set(evaluated[0].names):
+    own = isinstance(rows.answers, list) and isinstance(evaluated[0].answers, list)  # a label is a place among answers of one row
+    if rows.kind != "classes" or not (own or set(rows.names) == set(evaluated[0].names)):
         raise QuestionError("path.task", "its labels are not those of the first task", "fit the path on the task that is evaluated first")
     rows = tasks.part(rows, spec.rows, "path.rows")
     if shared := len(set(rows.texts) & {text for task in evaluated for text in task.texts}):

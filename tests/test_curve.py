@@ -26,6 +26,7 @@ from mcore.errors import Cancelled, QuestionError
 from mcore.finetune import batch_of
 from mcore.fitter import Fitter, group_of, rate_at
 from mcore.live import open_live
+from mcore.objectives import LabelObjective
 from mcore.paths import Path, bezier, chain
 from mcore.question import PathSpec, Task, parse
 from mcore.resolve import resolve
@@ -85,7 +86,7 @@ def fitter(saved, task, tmp_path, family="bert", head="both", **fields):
     spec = PathSpec(**{**SPEC, "seed": 0, **fields})
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)
-    return Fitter(live, Path(spec, output_layer=live.output_layer), head, (0, 1), rows, 16, work), rows
+    return Fitter(live, Path(spec, output_layer=live.output_layer), head, LabelObjective(live.model, live.tokenizer, (0, 1), rows, 16), work), rows
 
 
 @pytest.mark.parametrize(("kind", "bends", "coefficients"), [("bezier", 1, bezier), ("bezier", 3, bezier), ("chain", 2, chain)])
