@@ -71,7 +71,7 @@ def readout_chart(told: Mapping, layer: str, dark: bool = False, width: int | st
     every = [max(value, -0.2) for value in every] + [value for value in (chance, 0.0 if not share else None) if value is not None]
     domain = growing([min(every, default=0.0), max(every, default=1.0)], (), 0.06, 0 if share else -0.25, 1)
     form = "~%" if share else ".2~f"
-    x, axis = way_x(look, told), panel_axis(f"{_measure(told).capitalize()} of the read-out", 0, form, ticks(domain))
+    x, axis = way_x(look, told), panel_axis(f"{_capital(told['measure'])} of the read-out", 0, form, ticks(domain))
     scale = panel_scale(domain, 0, PANEL)
 
     def rows(name: str, column: int) -> list[dict]:
@@ -83,13 +83,14 @@ def readout_chart(told: Mapping, layer: str, dark: bool = False, width: int | st
 
     others = [drawn(rows("readout", i)).mark_line(stroke=look.grid, strokeWidth=1.4, clip=True) for i in range(len(told["layers"])) if i != place]
     read, control = drawn(rows("readout", place)), rows("control", place)
-    tips = [alt.Tooltip("t:Q", format=".2f"), alt.Tooltip("y:Q", title=_measure(told), format=".1%" if share else ".3f"),
+    tips = [alt.Tooltip("t:Q", format=".2f"), alt.Tooltip("y:Q", title=told["measure"], format=".1%" if share else ".3f"),
             alt.Tooltip("control:Q", title="control", format=".1%" if share else ".3f")]  # fmt: skip
     lines = [*others, drawn(control).mark_line(stroke=look.line, strokeWidth=1.8, clip=True)]
-    names = [(control[0]["t"], control[0]["y"], "shuffled labels", "left", -8)] if control else []
+    over = chance is None or (bool(control) and control[0]["y"] > chance)  # the higher line has its name above it
+    names = [(control[0]["t"], control[0]["y"], "shuffled labels", "left", -9 if over else 11)] if control else []
     if chance is not None and ts:
         lines.append(drawn([{"t": t, "y": chance} for t in (ts[0], ts[-1])]).mark_line(stroke=look.line, strokeDash=[3, 4], strokeWidth=1.2))
-        names.append((ts[-1], chance, "always one label", "right", 12))
+        names.append((ts[-1], chance, "always one label", "right", 11 if over else -9))
     dots = read.mark_circle(opacity=1, stroke=look.ground, strokeWidth=1).encode(
         color=alt.Color("t:Q", scale=way_scale(look), legend=None), tooltip=tips,
         size=alt.condition("datum.t === 0 || datum.t === 1", alt.value(130), alt.value(50)),
@@ -113,7 +114,7 @@ def cka_told(told: Mapping) -> list[str]:
     between = _at(told, "cka_a", 1.0) if len(endpoints(way(told))) == 2 else None
     if between and (pairs := [(value, name) for value, name in zip(between, names, strict=True) if value is not None]):
         (least, where), (most, there) = min(pairs), max(pairs)
-        found.append(f"The features of A and B themselves are least alike in {where} (CKA {plain(least, 2)})" + (f" and most in {there} ({plain(most, 2)})." if where != there else "."))
+        found.append(f"The features of A and B themselves are least alike in {_the(where)} (CKA {plain(least, 2)})" + (f" and most in {_the(there)} ({plain(most, 2)})." if where != there else "."))
     inside = [(i, t) for i, t in enumerate(told["t"]) if 0 < t < 1]
     nearest = [
         (max(a, b), a, b, names[k], t)
@@ -123,7 +124,7 @@ def cka_told(told: Mapping) -> list[str]:
     ]
     if nearest:
         _, a, b, name, t = min(nearest)
-        found.append(f"On the way {name} is farthest from both at t = {t_text(t)}: {plain(a, 2)} with A, {plain(b, 2)} with B.")
+        found.append(f"On the way {_the(name)} {'are' if name == 'embeddings' else 'is'} farthest from both at t = {t_text(t)}: {plain(a, 2)} with A, {plain(b, 2)} with B.")
     return found
 
 
@@ -132,7 +133,7 @@ def readout_told(told: Mapping, layer: str) -> str:
     place, rows = list(told["layers"]).index(layer), [(t, of_t[list(told["layers"]).index(layer)]) for t, of_t in zip(told["t"], told["readout"], strict=True)]
     known = {t: value for t, value in rows if finite(value)}
     if not known:
-        return f"Read-out of {layer}: nothing is computed yet."
+        return f"Read-out of {_the(layer)}: nothing is computed yet."
     named = [f"{_value(told, known[t])} at {name}" for t, name in zip((0.0, 1.0), ends(way(told)), strict=True) if t in known]
     inside = {t: value for t, value in known.items() if 0 < t < 1}
     if inside:
@@ -140,16 +141,17 @@ def readout_told(told: Mapping, layer: str) -> str:
         named.append(f"between them at least {_value(told, inside[t])}, at t = {t_text(t)}")
     control = [of_t[place] for of_t in told["control"] if finite(of_t[place])]
     against = f" With shuffled labels it is {_value(told, sum(control) / len(control))} on average." if control else ""
-    return f"{_measure(told).capitalize()} of a read-out of {layer}: {', '.join(named)}.{against}"
+    return f"{_capital(told['measure'])} of a read-out of {_the(layer)}: {', '.join(named)}.{against}"
 
 
 def margin(told: Mapping) -> str:
-    """How far such an accuracy may be off by the choice of rows: half of its 95 % interval (binomial) in the middle of those drawn."""
+    """How far such an accuracy may be off by the choice of rows: half of the 95 % interval of Agresti and Coull around the middle one."""
     every = [value for of_t in told["readout"] for value in of_t if finite(value)]
     if told["measure"] != "accuracy" or not every or not told["rows"]:
         return ""
-    middle = sorted(every)[len(every) // 2]
-    return f"± {plain(196 * math.sqrt(middle * (1 - middle) / len(told['rows'])), 1)} points"
+    rows = len(told["rows"]) + 4
+    middle = (sorted(every)[len(every) // 2] * (rows - 4) + 2) / rows
+    return f"± {plain(196 * math.sqrt(middle * (1 - middle) / rows), 1)} points"
 
 
 def _side_told(told: Mapping, side: str) -> list[str]:
@@ -157,7 +159,7 @@ def _side_told(told: Mapping, side: str) -> list[str]:
     if not cells:
         return ["Nothing is computed yet."]
     value, layer, t = min(cells)
-    return [f"Least alike: {layer} at t = {t_text(t)}, {plain(value, 2)}.", *cka_told(told)]
+    return [f"Least alike: {_the(layer)} at t = {t_text(t)}, {plain(value, 2)}.", *cka_told(told)]
 
 
 def _at(told: Mapping, name: str, t: float) -> Sequence[float | None] | None:
@@ -172,12 +174,16 @@ def _edges(ts: Sequence[float]) -> list[float]:
     return [2 * ts[0] - between[0], *between, 2 * ts[-1] - between[-1]]
 
 
-def _measure(told: Mapping) -> str:
-    return told["measure"]
+def _the(layer: str) -> str:
+    return "the embeddings" if layer == "embeddings" else layer
+
+
+def _capital(measure: str) -> str:
+    return measure[:1].upper() + measure[1:]
 
 
 def _value(told: Mapping, value: float) -> str:
-    return percent(value) if told["measure"] == "accuracy" else f"{plain(value, 2)}"
+    return percent(value) if told["measure"] == "accuracy" else plain(value, 2)
 
 
 def _name(drawn, look: Theme, t: float, y: float, text: str, align: str, dy: int) -> list[alt.Chart]:

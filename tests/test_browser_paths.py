@@ -50,6 +50,30 @@ def test_a_curve_that_was_chosen_by_hand_is_fitted_and_stands_beside_the_line(pa
     expect(page.locator(f'{CHART}[aria-label^="Fit of the path over 12 steps"]')).to_be_visible()
 
 
+def test_the_layers_of_a_path_are_looked_at_with_one_click(page: Page, line, address: str) -> None:
+    page.goto(f"{address}/Compare?{link(line)}&tab=Representations")
+    page.get_by_role("button", name="Look at the layers").click()
+    expect(page.locator(f'{CHART}[aria-label^="CKA with A by layer and t"]')).to_be_visible(timeout=120_000)
+    expect(page.locator(".st-key-status").last).to_contain_text("from the store, computed in", timeout=120_000)
+    expect(page.locator(f'{CHART}[aria-label^="Accuracy of a read-out of layer 1"]')).to_be_visible()
+    at_rest(page)
+    assert unlink(page.url).probes == [*line.probes, "readout", "cka"]
+    field = page.get_by_role("combobox", name="Layer", exact=True)
+    field.scroll_into_view_if_needed()
+    at_rest(page)  # scrolling closes a list
+    field.click()
+    page.get_by_role("option", name="embeddings").click()
+    expect(page.locator(f'{CHART}[aria-label^="Accuracy of a read-out of the embeddings"]')).to_be_visible()
+    with page.expect_download() as file:
+        page.get_by_role("button", name="CSV").click()
+    rows = Path(file.value.path()).read_text().splitlines()
+    assert rows[0] == "t,layer,cka_a,cka_b,readout,control" and len(rows) == 1 + 5 * 3
+    page.set_viewport_size({"width": 420, "height": 900})
+    at_rest(page)
+    maps = [page.locator(f'{CHART}[aria-label^="CKA with {side} by layer and t"]').bounding_box() for side in "AB"]
+    assert maps[0]["y"] + maps[0]["height"] <= maps[1]["y"] and all(one["x"] + one["width"] <= 420 for one in maps)
+
+
 def test_the_kinds_of_path_wrap_on_a_small_screen_and_are_chosen_with_the_keyboard(page: Page, line, address: str) -> None:
     page.set_viewport_size({"width": 420, "height": 900})
     page.goto(f"{address}/Compare?{link(line)}")

@@ -93,7 +93,7 @@ def test_maps_and_lines_appear_with_their_words_and_numbers(store: Store) -> Non
     assert "least alike in layer 3" in words(app) and "farthest from both at t = 0.50" in words(app) and "hidden states, the mean over a text" in words(app)
     assert not [one for one in app.button if one.key == "look-at-layers"]
     app.selectbox(key="readout-layer").set_value("embeddings").run()
-    assert not app.exception and any("Accuracy of a read-out of embeddings: 70.0 % at A, 70.0 % at B" in one for one in specs(app))
+    assert not app.exception and any("Accuracy of a read-out of the embeddings: 70.0 % at A, 70.0 % at B" in one for one in specs(app))
 
 
 def test_what_is_missing_is_said_and_what_is_there_is_drawn(store: Store) -> None:

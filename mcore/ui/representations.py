@@ -13,6 +13,7 @@ from mcore.errors import McoreError, QuestionError
 from mcore.estimate import cost
 from mcore.names import duration, task_name
 from mcore.question import LAYERWISE, Experiment, Task, as_written, parse
+from mcore.readout import SHUFFLES
 from mcore.ui import draft, engine
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
@@ -65,7 +66,7 @@ def _cka(told: Mapping) -> None:
     show(text("How alike each layer's features are to those of A and of B", "head"))
     for column, side in zip(st.columns(2, gap="medium"), "ab", strict=True):
         with column:
-            show(rich(f"[CKA] with {side.upper()}, from {lowest(told):.3g} (pale) to 1", "quiet"))
+            show(rich(f"[CKA] with {side.upper()}, from {lowest(told):.3g} (faint) to 1", "quiet"))
             draw(cka_chart, told, side, dark(), key=f"cka-chart-{side}")
     show(text(" ".join(cka_told(told)), "body"))
 
@@ -80,8 +81,8 @@ def _readout(told: Mapping) -> None:
         off = f" By the choice of rows such a number is off by up to {margin(told)} (95 %)." if margin(told) else ""
         show(
             rich(
-                f"The [read-out] is fitted on {told['fitted_on']:,} training rows and told by {len(told['rows']):,} others; its [control] on the same "
-                f"rows with their labels shuffled, five times.{off}",
+                f"The [read-out] is fitted on {told['fitted_on']:,} training rows and judged on {len(told['rows']):,} others; its [control] on the same "
+                f"rows with their labels shuffled, {SHUFFLES} times over. Faint lines are the other layers.{off}",
                 "quiet",
             )
         )
