@@ -139,9 +139,7 @@ class TaskResult(Part):
     @field_validator("t")
     @classmethod
     def _rises(cls, t: Sequence[float]) -> Sequence[float]:
-        if any(later <= earlier for earlier, later in zip(t, t[1:], strict=False)):
-            raise ValueError("it does not rise from each point to the next")
-        return t
+        return _rising(t)
 
     @field_validator(
         "loss", "accuracy", "flow", "macro_f1", "confidence", "calibration_error", "agreement_a", "agreement_b", "ensemble_loss",
