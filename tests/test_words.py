@@ -216,7 +216,7 @@ def test_every_word_of_the_field_has_one_sentence():
         "barrier", "chord", "path", "mastered", "forgotten", "learned", "endpoint", "interval", "ensemble", "weight average",
         "confidence", "variability", "correctness", "flips", "calibration error", "head", "fitted head", "seed", "nats", "pre-training step",
         "macro F1", "agreement", "bend", "Bézier curve", "polygonal chain", "learned mix", "partial path", "spherical", "task vector",
-        "alignment", "length", "arc length", "change of output",
+        "alignment", "length", "arc length", "change of output", "CKA", "read-out", "control", "hidden states",
     }  # fmt: skip
     assert all(sentence.endswith(".") and len(sentence) < 120 for sentence in words.glossary.values())
 
