@@ -53,3 +53,11 @@ def test_a_fit_costs_about_what_as_many_steps_of_training_do_and_nothing_once_it
     assert cost(curve, BOTH, {}, RATE).seconds == 0
     fit, line = cost(curve, BOTH, {}, RATE, fitted=False), cost(asked(), {"a": True, "b": False}, {}, RATE)
     assert 0.3 * line.training < fit.training < 1.5 * line.training and fit.memory > cost(curve, BOTH, {}, RATE).memory
+
+
+def test_a_delta_costs_less_than_everything_in_time_and_in_memory():
+    written = as_written(first_question())
+    both = {side: written[side] | {"method": "adapter"} for side in "ab"}
+    whole, delta, mixed = (cost(asked(**ends), NOTHING, {}, RATE) for ends in ({}, both, {"a": written["a"], "b": written["b"] | {"method": "bitfit"}}))
+    assert 0.6 * whole.training < delta.training < mixed.training < whole.training
+    assert delta.memory < mixed.memory == whole.memory
