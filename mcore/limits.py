@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mcore.added import tuned
 from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
 from mcore.profile import Profile, at_home
@@ -55,6 +56,9 @@ def check_size(resolved: Resolved, limits: Profile) -> None:
     """What can only be told when the names are resolved: rows and parameters. Raises ``QuestionError``."""
     for end in (resolved.a, resolved.b):
         check_model(end.looked_at, limits, f"{end.side}.base" if end.recipe else end.side)
+        if end.recipe and end.delta:
+            added = tuned(end.delta, end.recipe.base, len(end.labels or ()), bool(end.recipe.recipe.train_norms)) or 0
+            _most(f"{end.side}.method", end.looked_at.parameters + added, "parameters, with those that are added,", limits.parameters)
         if end.recipe and end.recipe.kind != "classifier":
             seen = max(watched(end.recipe).values(), default=0)
             _most(f"{end.side}.task.answers", seen, "answers to all rows that it is watched on", limits.answers)

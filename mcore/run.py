@@ -175,7 +175,7 @@ def _from_base(end: Endpoint, live: Live, store: Store) -> dict:
     """Over what the base has too; LoRA counts as the change of the weights that it makes."""
     base = at_hand(end.recipe.base, end.side, store)
     if end.delta:
-        return summed(moved(_opened(end, store), end.side, store), live.output_layer)
+        return summed(moved(_opened(end, store), end.side, store, end.recipe.kind), live.output_layer)
     start, tuned = weights_of(base, live.model, store, end.side), live.weights[end.side]
     return summed(distance(start, tuned, sorted((start.names & tuned.names) - live.output_layer)), live.output_layer)
 

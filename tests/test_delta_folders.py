@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 import reference
@@ -18,6 +19,8 @@ from mcore.cli import main
 from mcore.errors import Cancelled, QuestionError
 from mcore.export import export
 from mcore.finetune import finetune
+from mcore.limits import check_size
+from mcore.profile import profile
 from mcore.question import parse, parse_recipe
 from mcore.resolve import resolve, resolve_recipe
 from mcore.result import collect
@@ -248,3 +251,12 @@ def test_adapters_do_without_peft(recipe, shelf):
     before = {name for name in sys.modules if name.partition(".")[0] == "peft"}
     trained(recipe("adapter", seed=9), shelf)
     assert {name for name in sys.modules if name.partition(".")[0] == "peft"} == before
+
+
+def test_a_host_counts_what_is_added(recipe, rows):
+    question = parse(tiny.experiment(recipe("adapter", bottleneck=4000), recipe("adapter", seed=2, bottleneck=4000), rows))
+    resolved = resolve(question)
+    room = replace(profile(), parameters=resolved.a.looked_at.parameters + 1000)
+    with pytest.raises(QuestionError, match="with those that are added"):
+        check_size(resolved, room)
+    check_size(resolve(parse(tiny.experiment(recipe("full"), recipe("full", seed=2), rows))), room)

@@ -8,7 +8,7 @@ from mcore import clearing, library
 from mcore.charts import training_chart
 from mcore.errors import McoreError
 from mcore.library import Facts, Item
-from mcore.names import size, steps_text
+from mcore.names import method_name, size, steps_text
 from mcore.notes import LONGEST_TAG, MOST_TAGS, MOST_TEXT, Note, note
 from mcore.profile import profile
 from mcore.question import Experiment, Recipe, as_written, parse
@@ -83,6 +83,7 @@ def _model(item: Item) -> None:
         show(mark("trained model"))
         show(figures([
             ("steps", steps_text(recipe)), ("learning rate", f"{recipe.learning_rate:g}"), ("batch size", f"{recipe.batch_size:,}"),
+            *([("tuned by", method_name(recipe))] if recipe.method != "full" else []),
             ("head seed", str(recipe.head_seed)), ("data seed", str(recipe.data_seed)), ("size", size(item.bytes)),
         ]))  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
@@ -104,8 +105,9 @@ def _exported(item: Item) -> None:
 def as_end_a(recipe: Recipe) -> Experiment:
     """A question with this model as A, and as B its twin with other seeds."""
     a = as_written(recipe)
+    added = {} if recipe.delta_seed is None else {"delta_seed": recipe.delta_seed + 1}
     return parse({
-        "version": 1, "a": a, "b": a | {"head_seed": recipe.head_seed + 1, "data_seed": recipe.data_seed + 1},
+        "version": 1, "a": a, "b": a | {"head_seed": recipe.head_seed + 1, "data_seed": recipe.data_seed + 1, **added},
         "tasks": [{"task": recipe.task.task, "limit": 512}],
     })  # fmt: skip
 

@@ -180,6 +180,8 @@ def _finished(standing: Trainings) -> None:
         ])  # fmt: skip
     heads = ["model", "trained for", "validation accuracy", "validation loss (nats)", "L2 from its base", "cosine with its base"]
     show(table(heads, body, "The finished models", left=2))
+    if any(standing.now.resolved.endpoint(side).delta for side in standing.models):
+        show(text("What a tuning method adds is not in these distances: the base does not have it. LoRA counts as the change of the weights.", "quiet"))
     if standing.apart:
         told = f"A and B are {plain(standing.apart['l2'], 2)} apart (L2), cosine {plain(standing.apart['cosine'], 4)}."
         show(text(f"{told} The head is counted where both have it for the same labels.", "quiet"))
