@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from transformers.cache_utils import DynamicCache
 from transformers.pytorch_utils import Conv1D
 
-from mcore import deltas
+from mcore import deltas, evaluate
 from mcore.added import tuned
 from mcore.delta import add, plain_name, trained
 from mcore.laying import lay
@@ -259,3 +259,12 @@ def test_how_many_parameters_are_tuned_is_known_beforehand(family, method, layer
     names = trained(model, resolved.recipe, new, add(model, resolved.delta, 1, 0.1))
     count = sum(tensor.numel() for name, tensor in model.named_parameters() if name in names)
     assert tuned(resolved.delta, resolved.base, 2, bool(resolved.recipe.train_norms)) == count
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+def test_in_bfloat16_too(method, family, recipe, data, shelf, monkeypatch):
+    monkeypatch.setattr(evaluate, "has_bfloat16", lambda: True)  # slow without its products, and right
+    exact, half = (answered(pair(recipe, data, method, family) | {"precision": precision}, shelf)[0] for precision in ("float32", "bfloat16"))
+    losses = [result["tasks"][0]["loss"] for result in (exact, half)]
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], abs=0.03)
