@@ -44,9 +44,9 @@ def pending(every: Mapping[float, Mapping[str, str]], store: Store) -> list[floa
 
 
 def pack(told: Mapping) -> bytes:
-    """An entry: ``layers``, their names; ``encoder``, whether they are those of an encoder before a decoder; a number or null for each layer:
+    """An entry: ``layers``, their names; ``width``, features of the widest; ``encoder``, whether it is one before a decoder; a number or null
 
-    of "cka" ``a`` and ``b``, of "readout" ``readout`` and ``control``.
+    for each layer: of "cka" ``a`` and ``b``, of "readout" ``readout`` and ``control``.
     """
     return canonical(dict(told)).encode()
 
@@ -59,13 +59,14 @@ def collected(resolved: Resolved, store: Store) -> dict | None:
     every = keys(resolved)
     stored = {key: json.loads(data) for key, data in store.get_many(key for of_t in every.values() for key in of_t.values()).items()}
     ts = [t for t in resolved.experiment.ts() if set(every[t].values()) <= stored.keys()]
-    first = stored[every[ts[0]][asked.probes[0]]] if ts else {"layers": [], "encoder": False}
+    first = stored[every[ts[0]][asked.probes[0]]] if ts else {"layers": [], "width": 0, "encoder": False}
     told = {
         "task": asked.spec.task.model_dump(mode="json"),
         "rows": asked.rows.ids.tolist(),
         "pool": asked.spec.pool,
         "encoder": first["encoder"],
         "layers": first["layers"],
+        "width": first["width"],
         "t": ts,
     }
     if "cka" in asked.probes:

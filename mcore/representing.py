@@ -74,11 +74,14 @@ class Look:
 
     def at(self, t: float, probes: Sequence[str]) -> Iterator[tuple[str, dict]]:
         """What is kept of each of these probes at t."""
-        named = {"layers": list(self.states.layers), "encoder": bool(self.live.model.config.is_encoder_decoder)}
         ends = {side: self._end(side) for side in "ab"} if "cka" in probes else {}
         live = self.live.at_b() if t == 1.0 and self.resolved.route.whole else self.live
         live.place_body(live.path.at(t))
         found = self._whole.pop(t, None) or self.states(self.rows, self.stop)
+        named = {
+            "layers": list(self.states.layers), "width": max(features.shape[1] for features in found),
+            "encoder": bool(self.live.model.config.is_encoder_decoder),
+        }  # fmt: skip
         if "cka" in probes:
             here = [centred(features) for features in found]
             yield "cka", named | {side: [cka(x, y) for x, y in zip(here, layers, strict=True)] for side, layers in ends.items()}

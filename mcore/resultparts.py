@@ -165,6 +165,7 @@ class Representation(Part):
     pool: Pool
     encoder: bool = False
     layers: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=MOST_LAYERS)]
+    width: Count = 0
     t: Points[Place]
     cka_a: Points[ByLayer[Share | None]] | None = None
     cka_b: Points[ByLayer[Share | None]] | None = None

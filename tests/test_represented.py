@@ -72,6 +72,7 @@ def test_cka_and_read_outs_are_those_of_a_plain_reference(once, question, saved)
     a, b = saved("bert", 1), saved("bert", 2)
     at = {t: features(reference.mixed(a, b, t), a, asked.rows.texts) for t in TS}
     assert told["layers"] == ["embeddings", "layer 0", "layer 1"] and told["t"] == TS and told["rows"] == asked.rows.ids.tolist()
+    assert told["width"] == 32 and not told["encoder"]
     for i, t in enumerate(TS):
         for side, end in (("a", 0.0), ("b", 1.0)):
             expected = [by_definition(x, y) for x, y in zip(at[t], at[end], strict=True)]

@@ -93,7 +93,8 @@ def _readout(told: Mapping) -> None:
 def _features_told(told: Mapping) -> str:
     whose = "the encoder's states" if told["encoder"] else "hidden states"
     rows = f"{len(told['rows']):,} rows of {task_name(Task.model_validate(told['task']))}"
-    return f"Features: {whose}, {POOLS[told['pool']]}; on {rows}. Layers count from 0; the embeddings are what goes into layer 0."
+    few = " With fewer rows than features in a layer CKA comes out too high." if "cka_a" in told and len(told["rows"]) < told["width"] else ""
+    return f"Features: {whose}, {POOLS[told['pool']]}; on {rows}. Layers count from 0; the embeddings are what goes into layer 0.{few}"
 
 
 def _offer(now: Standing, wanted: tuple[str, ...] | list[str]) -> None:
