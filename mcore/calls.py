@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,11 +27,11 @@ Answer = Callable[[Batch], torch.Tensor]
 
 @dataclass(frozen=True)
 class Call:
-    """Call number ``number`` of a module in one answer, those within other still ones not counted. ``read``: by something that moves."""
+    """Call number ``number`` of a module in one answer, those within other still ones not counted. ``read``: by something that is computed."""
 
     module: Model
     number: int
-    read: bool = True
+    read: bool = field(default=True, compare=False)
 
 
 def still_calls(model: Model, batch: Batch, answer: Answer, moving: Sequence[torch.Tensor]) -> tuple[Call, ...]:
@@ -59,14 +59,44 @@ def still_calls(model: Model, batch: Batch, answer: Answer, moving: Sequence[tor
         try:
             for tensor in floating:
                 tensor.requires_grad_(True)
-            # What autograd would save for its way back is dropped: nobody goes it.
-            with torch.inference_mode(False), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: None):
+            with _traced():
                 answer(batch)
         finally:
             for tensor, needed in zip(floating, before, strict=True):
                 tensor.requires_grad_(needed)
     numbers: Counter[Model] = Counter()
     return tuple(_outermost(root, numbers))
+
+
+def read_calls(calls: Sequence[Call], outputs: Sequence[Any], batch: Batch, answer: Answer) -> tuple[Call, ...]:
+    """The same calls, told which of them give something that the answer depends on where none of them computes anything."""
+    with _traced():
+        leaves = [[leaf.clone().requires_grad_() for leaf in trees.tree_leaves(one) if _is_floating(leaf)] for one in outputs]
+        waiting = iter([leaf for one in leaves for leaf in one])
+        given = [trees.tree_map(lambda leaf: next(waiting).clone() if _is_floating(leaf) else leaf, one) for one in outputs]
+        reached = _reached(handed_out(calls, given, batch, answer))
+    return tuple(replace(call, read=any(id(leaf) in reached for leaf in one)) for call, one in zip(calls, leaves, strict=True))
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
+    """Within it autograd notes what depends on what, and keeps nothing for a way back that nobody goes."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: None):
+        yield
+
+
+def _reached(answer: torch.Tensor) -> set[int]:
+    """The ids of the leaves that an answer depends on."""
+    found, seen, left = set(), set(), [answer.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        left += [following for following, _ in node.next_functions]
+    return found
 
 
 class _Node:
@@ -137,11 +167,14 @@ def _counted(calls: Sequence[Call], do: Callable[[Call | None, Callable], Any], 
         return answer(batch)
 
 
+def _is_floating(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+
+
 def unread(output: Any) -> Any:
     """The same with NaN for every number, which takes no memory."""
 
     def poison(leaf: Any) -> Any:
-        floating = isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
-        return leaf.new_full((), torch.nan).expand(leaf.shape) if floating else leaf
+        return leaf.new_full((), torch.nan).expand(leaf.shape) if _is_floating(leaf) else leaf
 
     return trees.tree_map(poison, output)

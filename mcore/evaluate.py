@@ -89,7 +89,6 @@ def logits(
     fixed = {"use_cache": False} if "use_cache" in known else {}
     done, of = 0, sum(batch.size for batch in batches)
     found, order = [], []
-    spared = reuse is not None and reuse.spares(model)
 
     def answer(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         if stop():
@@ -98,11 +97,13 @@ def logits(
 
     def trim(whole: bool):
         # In bfloat16 kernels are made and kept for every other number of rows: 30 MB on MiniLM, where memory is counted.
-        return nullcontext() if whole or model not in _answered else trimmed(model, [batch.inputs for batch in batches], answer)
+        if whole or model not in _answered or (reuse and reuse.spares(model)):
+            return nullcontext()
+        return trimmed(model, [batch.inputs for batch in batches], answer, reuse.remembered(model) if reuse else ())
 
     with (
-        torch.inference_mode(), autocast(model, where) as half, _unpadded(model, batches), trim(whole=half or spared),
-        asking(reuse, model, batches.batches, lambda batch: answer(batch.inputs)) as ask,
+        torch.inference_mode(), autocast(model, where) as half, _unpadded(model, batches),
+        asking(reuse, model, batches.batches, lambda batch: answer(batch.inputs)) as ask, trim(whole=half),
     ):  # fmt: skip
         for batch in batches:
             found.append(ask(batch))

@@ -12,7 +12,7 @@ model gives, bit for bit, the run goes on without. What does not fit into ``ROOM
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +21,13 @@ import torch
 from torch.utils import _pytree as trees
 
 from mcore.batches import Batch
-from mcore.calls import Answer, Call, Model, handed_out, recorded, still_calls, unread
+from mcore.calls import Answer, Call, Model, handed_out, read_calls, recorded, still_calls, unread
 from mcore.live import Live
 from mcore.trim import UNFIT, last_block
 
 ROOM = 256 << 20  # bytes that are remembered in one run, at the most
 WORTH = 0.05  # of the numbers that a token is multiplied with; less is not worth remembering anything
+LITTLE = 0.03  # of them: an output that spares no more is not kept beside one that spares all below it
 log = logging.getLogger(__name__)
 
 Kind = tuple[int, frozenset[str]]  # the model's id and the names of a batch's inputs, by which it may go other ways
@@ -79,6 +80,11 @@ class Reuse:
         block, ways = last_block(model), [way for (of, _), way in self._ways.items() if of == id(model)]
         return bool(ways) and all(any(block in call.module.modules() for call in way.calls) for way in ways)
 
+    def remembered(self, model: Model) -> set[Model]:
+        """The modules of which something is remembered: themselves, what is within them, or what they are around."""
+        own = {call.module for (of, _), way in self._ways.items() if of == id(model) for call in way.calls}
+        return {inner for module in own for inner in module.modules()} | {module for module in model.modules() if not own.isdisjoint(module.modules())}
+
     @contextmanager
     def asking(self, model: Model, batches: Sequence[Batch], answer: Answer) -> Iterator[Answer]:
         """Yields what gives the answer to each of the batches, computing no more than it must."""
@@ -111,9 +117,12 @@ class Reuse:
     def _prove(self, way: Way, kept: Kept, answer: Answer) -> torch.Tensor:
         """The whole model's answer; after this the way is trusted, or it is gone. Of a kind's batches the first is the largest."""
         before = [trees.tree_map(_copy, one) for call, one in zip(way.calls, kept.outputs, strict=True) if call.read]
-        found = handed_out(way.calls, kept.outputs, kept.batch, answer)
+        try:
+            found = handed_out(way.calls, kept.outputs, kept.batch, answer)
+        except UNFIT:
+            found = None
         whole, outputs = recorded(way.calls, kept.batch, answer)
-        same = outputs is not None and torch.equal(found, whole)
+        same = found is not None and outputs is not None and torch.equal(found, whole)
         for seen in (kept.outputs, outputs) if same else ():  # nothing has written into what was handed out, and it is the same at this point
             same &= _equal([one for call, one in zip(way.calls, seen, strict=True) if call.read], before)
         if not same:
@@ -126,14 +135,14 @@ class Reuse:
         """The calls that need not be repeated for batches of this one's kind; none where they do not give the same answer."""
         try:
             calls = still_calls(model, batch, answer, self._moving)
-            if sum(_matrices(one for call in calls for one in call.module.modules()).values()) <= WORTH * sum(_matrices(model.modules()).values()):
+            if _numbers(calls) <= WORTH * sum(_matrices(model.modules()).values()):
                 return Way()
             whole, outputs = recorded(calls, batch, answer)
             if outputs is None:
                 return Way()
-            read = [not _is_number(calls, [unread(one) if i == j else one for j, one in enumerate(outputs)], batch, answer) for i in range(len(calls))]
-            calls = tuple(Call(call.module, call.number, one) for call, one in zip(calls, read, strict=True))
-            outputs = tuple(one if call.read else unread(one) for call, one in zip(calls, outputs, strict=True))
+            given = dict(zip(calls, outputs, strict=True))
+            calls = _worth_keeping(calls, given, LITTLE * sum(_matrices(model.modules()).values()), batch, answer)
+            outputs = [given[call] if call.read else unread(given[call]) for call in calls]
             if torch.equal(handed_out(calls, outputs, batch, answer), whole):
                 return Way(calls)
         except UNFIT as error:
@@ -151,12 +160,22 @@ def asking(reuse: Reuse | None, model: Model, batches: Sequence[Batch], answer: 
             yield ask
 
 
-def _is_number(calls: Sequence[Call], outputs: Sequence[Any], batch: Batch, answer: Answer) -> bool:
-    """Whether there is an answer with these outputs, and it is finite."""
-    try:
-        return bool(handed_out(calls, outputs, batch, answer).isfinite().all())
-    except UNFIT:
-        return False
+def _worth_keeping(calls: Sequence[Call], given: Mapping[Call, Any], little: float, batch: Batch, answer: Answer) -> tuple[Call, ...]:
+    """The calls, told which are read, without those that are read but spare ``little`` and for which nothing else would have to be kept.
+
+    A matrix of the first block that moves is one: its output takes as much room as all that stands still below.
+    """
+
+    def told(calls: Sequence[Call]) -> tuple[Call, ...]:
+        return read_calls(calls, [given[call] for call in calls], batch, answer)
+
+    calls = told(calls)
+    for one in calls:
+        if one.read and _numbers([one]) <= little:
+            without = told([call for call in calls if call != one])
+            if {call for call in without if call.read} <= {call for call in calls if call.read}:
+                calls = without
+    return calls
 
 
 def _equal(some: Any, others: Any) -> bool:
@@ -172,6 +191,11 @@ def _copy(leaf: Any) -> Any:
 def _bytes(outputs: Any) -> int:
     stores = {leaf.untyped_storage().data_ptr(): leaf.untyped_storage().nbytes() for leaf in trees.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)}
     return sum(stores.values())
+
+
+def _numbers(calls: Iterable[Call]) -> int:
+    """How many numbers a token is multiplied with in these calls."""
+    return sum(sum(_matrices(call.module.modules()).values()) for call in calls)
 
 
 def _matrices(modules: Iterator[Model]) -> dict[int, int]:

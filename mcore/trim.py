@@ -8,7 +8,7 @@ Then whole batches must give the untouched model's logits bit for bit, or nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -26,9 +26,12 @@ _known: WeakKeyDictionary[torch.nn.Module, dict[object, tuple[str, ...]]] = Weak
 
 
 @contextmanager
-def trimmed(model: torch.nn.Module, batches: Sequence[Inputs], answer: Answer) -> Iterator[Modules]:
+def trimmed(
+    model: torch.nn.Module, batches: Sequence[Inputs], answer: Answer, whole: Collection[torch.nn.Module] = ()
+) -> Iterator[Modules]:
     """Within it the model computes hardly more than its logits need. ``answer`` gives a batch's logits by the model.
 
+    ``whole``: modules that take all positions all the same, because what they give is remembered.
     Yields the modules that compute first positions only; they are looked for once for each way a model is computed.
     """
     known = _known.setdefault(model, {})
@@ -37,7 +40,7 @@ def trimmed(model: torch.nn.Module, batches: Sequence[Inputs], answer: Answer) -
     if way not in known and longer:
         found = _found(model, _largest(longer), answer)
         known[way] = tuple(name for name, module in model.named_modules() if module in found)
-    modules = tuple(map(model.get_submodule, known.get(way, ())))
+    modules = tuple(module for name in known.get(way, ()) if (module := model.get_submodule(name)) not in whole)
     with replaced(modules, _first):
         yield modules
 

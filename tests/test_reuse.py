@@ -211,6 +211,16 @@ def test_two_adapters_of_the_last_layer_on_one_base_reuse_the_others(rows, tmp_p
     compared(tiny.experiment(tmp_path / "a", tmp_path / "b", rows, points=5), tmp_path)
 
 
+@pytest.mark.parametrize("method", ["lora", "adapter", "prefix", "bitfit"])
+def test_ends_that_were_tuned_in_their_last_layer_alone_reuse_the_backbone_below(method, saved, tmp_path):
+    base, task = saved("minilm", 5, opener=hf.AutoModel), {"task": f"local:{tiny.learnable(tmp_path / 'rows.csv', rows=60)}", "max_length": 16}
+    recipe = {"base": f"local:{base}", "task": {**task, "split": "train"}, "method": method, "layers": "last:1", "steps": 2, "batch_size": 8, "learning_rate": 0.05}
+    ends = [{**recipe, "head_seed": seed, "data_seed": seed} for seed in (1, 2)]
+    seen = compared(tiny.experiment(*ends, {**task, "split": "validation"}, points=4), tmp_path)
+    layers = seen.live.model.bert.encoder.layer
+    assert all({call.module for call in way.calls} >= {layers[0], layers[1]} for way in seen._ways.values())
+
+
 @pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16")
 def test_in_bfloat16_too(saved, rows, tmp_path):
     asked = tiny.experiment(saved("minilm", 1), saved("minilm", 2), rows, points=4, precision="bfloat16", path={"kind": "partial", "move": ["layers:2-2"]})
