@@ -7,7 +7,7 @@ PORT ?= 8501
 BIN = .venv/bin
 AXE = 4.14.1
 
-.PHONY: install run test bench latency load large curve align lint clean
+.PHONY: install run test bench reuse latency load large curve align lint clean
 
 install: .venv/app
 
@@ -34,6 +34,9 @@ test: .venv/dev .node/axe-core-$(AXE)
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks.engine $(ARGS)
+
+reuse: .venv/dev
+	$(BIN)/python -m benchmarks.reuse $(ARGS)
 
 latency: .venv/dev
 	$(BIN)/python -m benchmarks.latency

@@ -5,16 +5,17 @@
 
 "whole" writes every tensor and runs every layer at each t, as a straight line needs it; "reuse" does what a run does. The
 times are medians over the points after the second, by which what is reused has been found and proven; the first two stand
-beside them. Exit 1 where a logit differs in any bit. Other work on the machine shows in the figures; let it rest.
+beside them, and the processors' time, on which other work tells less. Exit 1 where a logit differs in any bit.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -33,7 +34,7 @@ from mcore.reuse import Reuse
 from mcore.standing import Standing
 from mcore.store import Store
 
-TS = (0.0, 1.0, 0.5, 0.25, 0.75, 0.125, 0.375, 0.625)
+TS = (0.0, 1.0, 0.5, 0.25, 0.75, 0.125)
 SETTLED = 2  # points after which nothing is tried any more
 
 
@@ -51,49 +52,57 @@ class Runner:
         self.reuse = Reuse.between(self.live, moving | live.output_layer) if reuse else None
         self.anew = not reuse
 
-    def point(self, t: float) -> tuple[float, float, np.ndarray]:
-        """Seconds to write the weights, seconds to answer, and the logits [rows, labels]."""
+    def point(self, t: float) -> Point:
         live = replace(self.live, standing=Standing()) if self.anew else self.live
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         live.place_body(live.path.at(t))
         live.place_head(live.path.at(t), "both")
         placed = time.perf_counter()
         found = logits(live.model, self.batches, reuse=self.reuse)
-        return placed - began, time.perf_counter() - placed, found
+        return Point(placed - began, time.perf_counter() - placed, time.process_time() - used, found)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Seconds to write the weights and to answer, seconds of processors for both, and the logits [rows, labels]."""
+
+    writing: float
+    answering: float
+    processors: float
+    logits: np.ndarray
+
+    @property
+    def seconds(self) -> float:
+        return self.writing + self.answering
 
 
 def compare(name: str, source: Path, folder: Path) -> bool:
     """Measures one model and prints its table; whether all logits agree."""
     material = make(name, source, folder)
     store, agree = Store(folder / "store"), True
-    layers = paths_of(material, store)
-    print(f"\n{name}: {len(material.texts)} rows, {layers} layers, {torch.get_num_threads()} threads, t = {', '.join(map(str, TS))}")
-    print(f"{'moves':16}{'':8}{'s/point':>9}{'ratio':>8}{'writing':>9}{'answering':>11}{'first':>9}{'second':>9}{'remembered MB':>15}")
+    layers = look_at(material.a, f"local:{material.a}", "a").config["num_hidden_layers"]
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    print(f"\n{name}: {len(material.texts)} rows, {layers} layers, {torch.get_num_threads()} threads, t = {', '.join(map(str, TS))}{load}")
+    print(f"{'moves':14}{'':8}{'s/point':>9}{'ratio':>8}{'processors':>12}{'ratio':>8}{'writing':>9}{'first':>9}{'second':>9}{'remembered MB':>15}")
     last = max(1, round(layers / 3))
     for move in ([f"layers:{layers - last}-{layers - 1}"], ["head"]):
         runners = {"whole": Runner(material, move, store, False), "reuse": Runner(material, move, store, True)}
-        found = {which: [] for which in runners}
+        found: dict[str, list[Point]] = {which: [] for which in runners}
         for t in TS:
             for which, runner in runners.items():
                 found[which].append(runner.point(t))
-        agree &= all(np.array_equal(one[2], other[2]) for one, other in zip(*found.values(), strict=True))
-        seconds = {which: [write + answer for write, answer, _ in points] for which, points in found.items()}
+        agree &= all(np.array_equal(one.logits, other.logits) for one, other in zip(*found.values(), strict=True))
         for which, points in found.items():
-            settled = points[SETTLED:]
-            point = median(seconds[which][SETTLED:])
+            seconds, used = (median(getattr(one, of) for one in points[SETTLED:]) for of in ("seconds", "processors"))
+            whole = found["whole"][SETTLED:]
+            ratios = [median(getattr(one, of) for one in whole) / own for of, own in (("seconds", seconds), ("processors", used))]
             kept = runners[which].reuse.bytes / 1e6 if runners[which].reuse else 0
             print(
-                f"{move[0] if which == 'whole' else '':16}{which:8}{point:9.3f}{median(seconds['whole'][SETTLED:]) / point:8.2f}"
-                f"{median(write for write, _, _ in settled):9.3f}{median(answer for _, answer, _ in settled):11.3f}"
-                f"{seconds[which][0]:9.3f}{seconds[which][1]:9.3f}{kept:15.1f}",
+                f"{move[0] if which == 'whole' else '':14}{which:8}{seconds:9.3f}{ratios[0]:8.2f}{used:12.3f}{ratios[1]:8.2f}"
+                f"{median(one.writing for one in points[SETTLED:]):9.3f}{points[0].seconds:9.3f}{points[1].seconds:9.3f}{kept:15.1f}",
                 flush=True,
             )
     return agree
-
-
-def paths_of(material: Material, store: Store) -> int:
-    """How many layers the model has."""
-    return look_at(material.a, f"local:{material.a}", "a").config["num_hidden_layers"]
 
 
 def main(arguments: Sequence[str]) -> int:
