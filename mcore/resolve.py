@@ -179,7 +179,7 @@ def resolve(experiment: Experiment) -> Resolved:
             "precision": experiment.precision, "labels": written["labels"], "version": EVALUATION_VERSION,
             **({"representation": states.identity} if states else {}),
         }),
-        notices=_aged(experiment) + _notices(a, b, resolved_tasks),
+        notices=_aged(experiment) + _notices(a, b, resolved_tasks) + _seen(a, b, resolved_tasks, states),
         kind=kind,
         route=way,
         structure=structure,
@@ -404,6 +404,15 @@ def _notices(a: Endpoint, b: Endpoint, resolved_tasks: list[ResolvedTask]) -> li
             which = f"Task {i} is" if len(resolved_tasks) > 1 else "It is"
             notices.append(f"{which} read with a fitted head: a read-out fitted at each t, on {len(task.fitting):,} training rows that are not evaluated.")
     return notices
+
+
+def _seen(a: Endpoint, b: Endpoint, resolved_tasks: list[ResolvedTask], states: Representation | None) -> list[str]:
+    """Rows that the layers are read on and that an end was trained on, where a task of their own was named for them."""
+    rows = set(states.rows.texts) if states else set()
+    if not rows - set().union(*map(_keys, resolved_tasks)):
+        return []
+    shared = {end.side: len(_keys(end.recipe.training) & rows) for end in (a, b) if end.recipe}
+    return [f"{side.upper()} was trained on {count} of the {len(rows)} rows that its layers are read on." for side, count in shared.items() if count]
 
 
 def _keys(task: ResolvedTask) -> set:

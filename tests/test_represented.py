@@ -20,7 +20,9 @@ from mcore.cli import main
 from mcore.errors import Cancelled, QuestionError
 from mcore.estimate import cost
 from mcore.evaluate import has_bfloat16
+from mcore.limits import check, check_size
 from mcore.pin import pinned
+from mcore.profile import Profile
 from mcore.question import as_written, fingerprint, parse
 from mcore.resolve import resolve
 from mcore.result import collect
@@ -261,6 +263,25 @@ def test_what_cannot_be_asked_names_its_field(question, saved, tmp_path):
             resolve(parse(asked))
         assert str(error.value).startswith(told)
     resolve(parse(tiny.experiment(*language, tokens, probes=["cka"])))
+
+
+def test_a_host_holds_the_rows_of_the_layers_against_its_limits(question, task):
+    hosted = Profile(hosted=True, rows=30, max_length=64)
+    builtin = {**question, "a": "builtin:austen@0", "b": "builtin:austen@100", "tasks": [{"task": "builtin:speech", "limit": 20, "read": "fitted"}]}
+    with pytest.raises(QuestionError, match=r"representation\.task\.task: this host opens no files of its own"):
+        check(parse({**builtin, "representation": {"task": task}}), hosted)
+    with pytest.raises(QuestionError, match=r"representation\.task\.max_length: 100 tokens"):
+        check(parse({**builtin, "representation": {"task": {"task": "builtin:novel", "max_length": 100}}}), hosted)
+    with pytest.raises(QuestionError, match=r"representation\.task\.limit: [\d,]+ rows"):
+        check_size(resolve(parse({**builtin, "representation": {"task": {"task": "builtin:novel"}}})), hosted)
+    check_size(resolve(parse(builtin)), hosted)
+
+
+def test_rows_of_the_layers_that_an_end_was_trained_on_are_told(question, task, saved):
+    recipe = {"base": f"local:{saved('bert', 5, opener=AutoModel)}", "task": {"task": task["task"]}, "steps": 2, "batch_size": 4}
+    asked = {**question, "a": recipe, "tasks": [{"task": "builtin:speech", "limit": 20, "read": "fitted"}], "representation": {"task": task}}
+    told = resolve(parse(asked)).notices
+    assert "A was trained on 40 of the 40 rows that its layers are read on." in told
 
 
 def test_what_is_asked_of_layers_means_nothing_without_the_probes(question):
