@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mcore import plan, represented, resultfile
+from mcore.differing import differences
 from mcore.distances import distance_key
 from mcore.errors import McoreError, QuestionError
 from mcore.lengths import length_key
-from mcore.names import differences, endpoint_name, task_name
+from mcore.names import endpoint_name, task_name
 from mcore.notes import Notes
 from mcore.question import Experiment, PathSpec, Recipe, as_written, canonical, fingerprint, parse, parse_recipe
 from mcore.resolve import Resolved, resolve

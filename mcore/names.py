@@ -92,10 +92,11 @@ def finite(value: float | None) -> bool:
 
 
 def endpoint_name(endpoint: Endpoint) -> str:
-    """About five words: ``austen@7000 tuned on speech, 150 steps``."""
+    """About five words: ``austen@7000 tuned on speech, 150 steps``; of a checkpoint on its way ``… on speech @ step 100 of 150``."""
     if isinstance(endpoint, Recipe):
-        return f"{endpoint_name(endpoint.base)} tuned on {task_name(endpoint.task)}{_by(endpoint)}, {steps_text(endpoint)}"
-    name, revision = _parts(endpoint)
+        steps = f" @ step {steps_text(endpoint).removesuffix(' steps')}" if on_its_way(endpoint) else f", {steps_text(endpoint)}"
+        return f"{endpoint_name(endpoint.base)} tuned on {task_name(endpoint.task)}{in_words(endpoint)}{by_method(endpoint)}{steps}"
+    name, revision = parts_of(endpoint)
     return name.rpartition("/")[2] + (f"@{revision}" if revision else "")
 
 
@@ -108,8 +109,19 @@ def method_name(recipe: Recipe) -> str:
     }[recipe.method]  # fmt: skip
 
 
-def _by(recipe: Recipe) -> str:
+def by_method(recipe: Recipe) -> str:
+    """`` by LoRA r 8``; nothing where everything is tuned."""
     return f" by {method_name(recipe)}" if recipe.method != "full" else ""
+
+
+def in_words(recipe: Recipe) -> str:
+    """`` in words`` for a language model, nothing for a classifier."""
+    return " in words" if recipe.task.read == "answers" else ""
+
+
+def on_its_way(recipe: Recipe) -> bool:
+    """Whether it is a checkpoint of a training that goes on beyond it."""
+    return recipe.stop_at is not None and recipe.stop_at < recipe.steps and not recipe.continued
 
 
 def steps_text(recipe: Recipe) -> str:
@@ -126,51 +138,8 @@ def task_name(task: Task) -> str:
     return PurePath(rest).name if scheme == "local" else "/".join(parts[1:]) if len(parts) > 1 else rest
 
 
-def differences(a: Endpoint, b: Endpoint) -> str:
-    """One line on what differs: ``head seed 1 → 2; everything else the same``."""
-    if isinstance(a, Recipe) and isinstance(b, Recipe):
-        found = [*_bases(a.base, b.base), *_tasks(a.task, b.task), *_steps(a, b)] + [
-            f"{label} {_value(old)} → {_value(new)}"
-            for field, label in _FIELDS.items()
-            if (old := getattr(a, field)) != (new := getattr(b, field))
-        ] + _methods(a, b)
-        return "; ".join([", ".join(found), "everything else the same"]) if found else "the same recipe: nothing differs"
-    for recipe, base, told in ((b, a, "B is A"), (a, b, "A is B")):
-        if isinstance(recipe, Recipe) and recipe.base == base:
-            return f"{told} tuned on {task_name(recipe.task)}{_by(recipe)} for {steps_text(recipe)}"
-    if isinstance(a, Recipe) or isinstance(b, Recipe):
-        kinds = ["a recipe" if isinstance(one, Recipe) else "a checkpoint" for one in (a, b)]
-        return f"A is {kinds[0]}, B {kinds[1]}: {endpoint_name(a)} → {endpoint_name(b)}"
-    return ", ".join(_bases(a, b)) or "the same checkpoint: nothing differs"
-
-
-_FIELDS = {
-    "batch_size": "batch size", "learning_rate": "learning rate",
-    "head_seed": "head seed", "data_seed": "data seed", "rows": "training rows", "weight_decay": "weight decay",
-    "warmup": "warm-up", "clip": "gradient clip", "cartography": "rows followed",
-}  # fmt: skip
-
-
-_ADDED = {
-    "rank": "rank", "alpha": "alpha", "bottleneck": "bottleneck", "placement": "placement", "activation": "activation",
-    "prefix_length": "prefix length", "init_scale": "initial scale", "delta_seed": "seed", "layers": "layers", "train_norms": "norms tuned",
-}  # fmt: skip
-_OWNER = {"lora": "LoRA", "adapter": "adapter", "prefix": "prefix", "bitfit": "BitFit"}
-
-
-def _methods(a: Recipe, b: Recipe) -> list[str]:
-    """What differs in the tuning method, with what is left out as it will be: another head seed starts an adapter elsewhere too."""
-    if a.method != b.method:
-        return [f"method {method_name(a)} → {method_name(b)}"]
-    old, new = filled(a), filled(b)
-    return [
-        f"{_OWNER[a.method]} {label} {_value(was)} → {_value(now)}"
-        for field, label in _ADDED.items()
-        if (was := getattr(old, field)) != (now := getattr(new, field))
-    ]
-
-
-def _parts(address: str) -> tuple[str, str]:
+def parts_of(address: str) -> tuple[str, str]:
+    """The name of a checkpoint, and its revision or step in few letters."""
     scheme, _, rest = address.partition(":")
     if scheme == "local":
         return PurePath(rest).name, ""
@@ -178,39 +147,14 @@ def _parts(address: str) -> tuple[str, str]:
     return name, revision[:7] if re.fullmatch("[0-9a-f]{40}", revision) else revision
 
 
-def _bases(a: str, b: str) -> list[str]:
-    if a == b:
-        return []
-    (name, old), (other, new) = _parts(a), _parts(b)
-    if name != other or a.startswith("local:"):
-        return [f"{'base' if a.startswith('builtin:') else 'checkpoint'} {_address(a)} → {_address(b)}"]
-    steps = all(re.fullmatch(r"(step)?\d+", one) for one in (old, new))
-    return [f"{'pre-training step' if steps else 'revision'} {old or 'main'} → {new or 'main'}"]
-
-
-def _address(address: str) -> str:
-    name, revision = _parts(address)
+def address_name(address: str) -> str:
+    """An address as it is told where two are compared."""
+    name, revision = parts_of(address)
     return address.partition(":")[2] if address.startswith("local:") else name + (f"@{revision}" if revision else "")
 
 
-def _tasks(a: Task, b: Task) -> list[str]:
-    if a.task != b.task:
-        return [f"task {task_name(a)} → {task_name(b)}"]
-    return [
-        f"task's {field.replace('_', ' ')} {_value(old)} → {_value(new)}"
-        for field in Task.model_fields
-        if (old := getattr(a, field)) != (new := getattr(b, field))
-    ]
-
-
-def _steps(a: Recipe, b: Recipe) -> list[str]:
-    if (a.steps, a.stop_at, a.continued) == (b.steps, b.stop_at, b.continued):
-        return []
-    old, new = (steps_text(one).removesuffix(" steps").removesuffix(" step") for one in (a, b))
-    return [f"training steps {old} → {new}"]
-
-
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """A value of a field in words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

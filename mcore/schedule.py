@@ -36,16 +36,19 @@ def on_one_way(a: Recipe, b: Recipe) -> bool:
     Only the rates are compared. A continuation makes a new optimiser, so both must have the same ones within the shorter.
     """
     fewer = min(a.last_step, b.last_step)
-    if _anew(a, fewer) != _anew(b, fewer):
+    begins = [[first for first, _ in _pieces(one) if first < fewer] for one in (a, b)]
+    if begins[0] != begins[1]:
         return False
-    rates = ((rate_at(a, step), rate_at(b, step)) for step in range(fewer))
+    bends = {at + near for one in (a, b) for first, rise in _pieces(one) for at in (first, first + rise) for near in (-2, -1, 0, 1)}
+    steps = sorted({step for step in bends if 0 <= step < fewer} | {0, fewer - 1})  # between them both rates are straight lines
+    rates = ((rate_at(a, step), rate_at(b, step)) for step in steps)
     return all(abs(one - other) <= AGREE * max(one, other) for one, other in rates)
 
 
-def _anew(recipe: Recipe, before: int) -> list[int]:
-    """The steps, below ``before``, at which a continuation begins."""
-    begins, found = recipe.stop_at or recipe.steps, []
-    for more in recipe.continued or ():
-        found.append(begins)
-        begins += more
-    return [step for step in found if step < before]
+def _pieces(recipe: Recipe) -> list[tuple[int, int]]:
+    """Where the training and each of its continuations begins, and how many steps of it the rate rises."""
+    begins, found = 0, []
+    for steps, carried_out in [(recipe.steps, recipe.stop_at or recipe.steps), *((more, more) for more in recipe.continued or ())]:
+        found.append((begins, max(1, math.ceil(recipe.warmup * steps))))
+        begins += carried_out
+    return found

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mcore.differing import differences
 from mcore.glossary import SMALL, glossary
 from mcore.knowledge import exchanged
 from mcore.names import (
-    differences,
     duration,
     endpoint_name,
     finite,

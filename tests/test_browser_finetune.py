@@ -24,7 +24,7 @@ def test_a_question_is_chosen_and_stands_in_the_address(page: Page, address: str
     page.goto(f"{address}/Fine-tune")
     expect(page.get_by_text("shipped result, computed on")).to_be_visible()
     page.get_by_role("radio", name="Disjoint halves of the data").or_(page.get_by_role("button", name="Disjoint halves of the data")).first.click()
-    expect(page.get_by_text("training rows half-1 → half-2; everything else the same")).to_be_visible()
+    expect(page.get_by_text("training rows half-1 → half-2 (none in common); everything else the same")).to_be_visible()
     expect(page).to_have_url(re.compile("q="))
     page.wait_for_function("() => !document.querySelector('[data-test-script-state=running]')")
     assert (asked(page).a.rows, asked(page).b.rows) == ("half-1", "half-2")

@@ -102,7 +102,7 @@ def test_a_running_training_shows_both_curves_and_can_be_kept_as_it_is(store: St
     app.run()
     assert app.session_state["mc.draft"]["b"]["stop_at"] == 8 and "stop_at" not in app.session_state["mc.draft"]["a"]
     assert in_line(jobs) == [("training", "queued")]
-    assert "training steps 20 → 8 of 20" in words(app)
+    assert "step 20 → 8 on one schedule" in words(app)
 
 
 def test_a_whole_run_of_the_question_is_shown_here_too(store: Store, jobs: Jobs) -> None:
@@ -130,7 +130,7 @@ def test_a_model_goes_on_for_more_steps(store: Store, jobs: Jobs) -> None:
     app.number_input(key="more-steps-b").set_value(7)
     app.button(key="continue-b").click().run()
     assert app.session_state["mc.draft"]["b"]["continued"] == [7]
-    assert in_line(jobs) == [("training", "queued")] and "training steps 20 → 20 + 7" in words(app)
+    assert in_line(jobs) == [("training", "queued")] and "step 20 → 27 on one schedule" in words(app)
     assert jobs.active()[0].experiment["b"]["continued"] == [7]
 
 

@@ -188,7 +188,7 @@ def test_endpoints_have_five_words():
         (recipe(), recipe(head_seed=2), "head seed 1 → 2; everything else the same"),
         (recipe(), recipe(learning_rate=5e-5), "learning rate 0.0005 → 5e-5; everything else the same"),
         (recipe(), recipe(base="builtin:austen@0", rows="half-1"),
-         "pre-training step 7000 → 0, training rows all → half-1; everything else the same"),
+         "pre-training step 7000 → 0, training rows all → half-1 (50 % in common); everything else the same"),
         (recipe(), recipe(task={"task": "builtin:novel"}), "task speech → novel; everything else the same"),
         (recipe(), recipe(), "the same recipe: nothing differs"),
         (recipe(), recipe(method="lora"), "method full fine-tuning → LoRA r 8; everything else the same"),

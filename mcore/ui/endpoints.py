@@ -9,19 +9,20 @@ import streamlit as st
 from mcore.added import tuned
 from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
-from mcore.names import differences, endpoint_name, size
+from mcore.names import endpoint_name, size
 from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
 from mcore.reading import LANGUAGE, language_heads
 from mcore.resolve import Endpoint as ResolvedEndpoint
 from mcore.store import Entry
 from mcore.ui import addresses, draft, inputs, token, visitor
+from mcore.ui.differs import differs
 from mcore.ui.engine import Standing, engine
 from mcore.ui.html import show, term, text
 from mcore.ui.hub_form import base_form, hub_form
 from mcore.ui.limits import at_home
-from mcore.ui.method_form import method_form
 from mcore.ui.looked import address, checkpoints, count, facts, show_verdict, verdict
+from mcore.ui.method_form import method_form
 
 KINDS = ("Recipe", "Pre-trained", "Hub", "Trained here", "Folder")
 NOTHING = ("hub:?", "local:?")  # what an endpoint is while nothing is named
@@ -46,8 +47,8 @@ def cards(
     with left:
         _card("a", question, found.get("a"), now, ends, wrong)
     with between:
-        told = differences(question.a, question.b) if question and not {address(question.a), address(question.b)} & {*NOTHING} else ""
-        show(f'<div class="mc-between"><b></b>{escape(told)}</div>')
+        chosen = question and not {address(question.a), address(question.b)} & {*NOTHING}
+        show(differs(question, now) if chosen else '<div class="mc-between"><b></b></div>')
     with right:
         _card("b", question, found.get("b"), now, ends, wrong)
     if judged:

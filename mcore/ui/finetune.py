@@ -8,9 +8,10 @@ import streamlit as st
 
 from mcore import pairs, presets
 from mcore.errors import QuestionError
-from mcore.names import differences, endpoint_name
+from mcore.names import endpoint_name
 from mcore.question import Experiment, Recipe, as_written
 from mcore.ui import address, draft, engine, hub_form, token
+from mcore.ui.differs import differs
 from mcore.ui.endpoints import become_recipe, field_of, recipe_form
 from mcore.ui.engine import Standing
 from mcore.ui.html import rich, show, text
@@ -36,7 +37,7 @@ def finetune() -> None:
     standing = _acted(now)
     if now:
         hub_form.remember(question)
-    _recipes(question, wrong)
+    _recipes(question, standing.now if standing else now, wrong)
     if wrong and not field_of(wrong):
         show(text(str(wrong), "error"))
         token.offer(wrong, "wrong")
@@ -103,11 +104,11 @@ def _acted(now: Standing | None) -> Trainings | None:
     return standing
 
 
-def _recipes(question: Experiment | None, wrong: QuestionError | None) -> None:
+def _recipes(question: Experiment | None, now: Standing | None, wrong: QuestionError | None) -> None:
     a, b = draft.get(("a",)), draft.get(("b",))
     if isinstance(a, dict) and isinstance(b, dict):
-        told = differences(question.a, question.b) if question else "what differs is told once both are right"
-        show(f'<div class="mc-differs"><b></b><span>{escape(told)}</span></div>', _marked(a, b))
+        untold = '<div class="mc-differs"><b></b><span>what differs is told once both are right</span></div>'
+        show(differs(question, now, "differs") if question else untold, _marked(a, b))
     for side, column in zip("ab", st.columns(2, gap="medium"), strict=True):
         with column, st.container(key=f"card-{side}"):
             _recipe(side, question)

@@ -17,12 +17,13 @@ from mcore.errors import QuestionError
 from mcore.followed import Apart, Joined, join
 from mcore.forgetting_told import Told, tell
 from mcore.grid import Grid
-from mcore.names import differences, endpoint_name
+from mcore.names import endpoint_name
 from mcore.plan import wanted
 from mcore.question import Experiment, parse
 from mcore.resolve import resolve
 from mcore.ui import address, draft, engine, token
 from mcore.ui.answer import pause, shipped_mark
+from mcore.ui.differs import differs
 from mcore.ui.engine import Standing
 from mcore.ui.examples import examples, task_choice
 from mcore.ui.flow import flow
@@ -120,7 +121,7 @@ def _asked(now: Standing) -> None:
         with st.container(width="stretch"):
             a, b = (text(f"{side.upper()}  {endpoint_name(end)}", "end").replace("mc-end", f"mc-end mc-{side}")
                     for side, end in (("a", question.a), ("b", question.b)))  # fmt: skip
-            show(a, b, text(differences(question.a, question.b), "quiet"))
+            show(a, b, differs(question, now, "quiet"))
         _to_compare("Change it in Compare", question)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcore.checkpoints import families
-from mcore.names import differences
+from mcore.differing import differences
 from mcore.question import Experiment, Recipe, as_written, parse
 
 MOST_ROWS = 1_000_000

@@ -78,6 +78,7 @@ STYLE = """
 .mc-between b, .mc-differs b { display: block; height: 4px; border-radius: 2px; margin: 0 0 .6rem;
   background: linear-gradient(90deg, var(--mc-a-edge), var(--mc-b-edge)); }
 .st-key-card-a, .st-key-card-b { border: 1px solid var(--mc-line); border-radius: 6px; padding: .8rem 1rem;
+.mc-warn { font-size: .85rem; line-height: 1.5; font-weight: 600; color: var(--mc-text); margin: .4rem 0 0; }
   background: var(--mc-ground); }
 .st-key-card-a { border-left: 5px solid var(--mc-a-edge); }
 .st-key-card-b { border-left: 5px solid var(--mc-b-edge); }
