@@ -26,7 +26,7 @@ LORA = {  # what moves between two ends that were tuned by LoRA -> one sentence
     "factors": "Each of LoRA's [factors] goes straight, so their product does not: halfway it is a quarter of (B₀ + B₁)(A₀ + A₁), "
     "with terms that neither end has.",
     "merged": "LoRA's products go straight, [merged] into the weights: this is the line between the two whole models, "
-    "and each point of it has up to twice the rank.",
+    "on which the change has up to twice the rank.",
 }
 COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
 ALIGNED = {"weights": "aligned by weights", "activations": "aligned by activations"}

@@ -66,6 +66,14 @@ def test_another_method_drops_the_settings_of_the_one_before_and_the_other_end_c
     assert "method" not in draft(app)["a"] and "prefix_length" not in draft(app)["a"] and not settings(app, "a")
 
 
+def test_a_method_that_learns_slowly_is_offered_a_larger_learning_rate(store: Store) -> None:
+    app = page(tuned("prefix", learning_rate=1e-3))
+    assert "At a learning rate of 0.001 it learns slowly" in words(app)
+    app.button(key="rate-a").click().run()
+    assert draft(app)["a"]["learning_rate"] == 0.01 and not [one for one in app.button if one.key == "rate-a"]
+    assert not [one for one in page(tuned("lora", learning_rate=1e-3)).button if one.key == "rate-a"]
+
+
 def test_between_two_lora_a_person_chooses_what_moves_and_reads_why_it_matters(store: Store) -> None:
     app = page(tuned("lora"))
     assert group(app, "in.path.lora").value == "factors" and "so their product does not" in words(app)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from mcore.added import tuned
 from mcore.errors import QuestionError
-from mcore.methods import DEFAULTS, SEEDED, check_method, filled, of_its_method, structure_of
+from mcore.methods import DEFAULTS, RATES, SEEDED, check_method, filled, of_its_method, structure_of
 from mcore.names import percent
 from mcore.question import OF_METHOD, Recipe
 from mcore.ui import draft, inputs
@@ -39,9 +39,18 @@ def method_form(side: str) -> None:
     if method != "full":
         _settings(side, method)
         show(rich(f"{TOLD[method]} {STILL}", "quiet"), text(_counted(side), "quiet"))
+        _rate(side, method)
     other = "b" if side == "a" else "a"
     if isinstance(draft.get((other,)), dict) and _way_of(side) != _way_of(other):
         st.button(f"Tune {other.upper()} likewise", key=f"likewise-{side}", on_click=_likewise, args=(side, other), icon=":material/sync_alt:")
+
+
+def _rate(side: str, method: str) -> None:
+    """Offers a learning rate where the recipe's is one at which the method hardly moves."""
+    usual, given = RATES.get(method), draft.get((side, "learning_rate"), Recipe.model_fields["learning_rate"].default)
+    if usual and isinstance(given, int | float) and 0 < given < usual / 3:
+        show(text(f"At a learning rate of {given:g} it learns slowly.", "quiet"))
+        st.button(f"Use {usual:g}", key=f"rate-{side}", on_click=draft.put, args=((side, "learning_rate"), usual), icon=":material/speed:")
 
 
 def _way_of(side: str) -> dict:
