@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from test_headless import imported_by
 
 from mcore.cartography import Cartography
 from mcore.errors import McoreError, QuestionError
@@ -174,6 +175,10 @@ class TestDesigns:
         ids = [set(end.recipe.training.rows.ids.tolist()) for end in (of["disjoint rows"].a, of["disjoint rows"].b)]
         assert not ids[0] & ids[1] and len(ids[0]) == len(ids[1])
         assert of["same rows"].a.fingerprint == of["disjoint rows"].a.fingerprint
+
+    def test_a_page_reads_them_without_torch(self):
+        found = imported_by(["mcore.findings.answers", "mcore.findings.every", "mcore.findings.report", "mcore.findings.said", "mcore.charts_findings"])
+        assert not found & {"torch", "transformers", "streamlit", "pyarrow"}
 
     def test_asked_together_each_question_and_each_model_stands_once(self):
         study, askers = joined(FINDINGS)

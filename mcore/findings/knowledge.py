@@ -11,16 +11,16 @@ from mcore.glossary import SMALL
 from mcore.held import parted
 from mcore.pretraining import Sweep
 
-EARLY, LATE = (0, 300, 1000), (2000, 4000, 7000)  # steps of pre-training
-OTHER = "novel"  # the second task
-HISTORY = {step: f"{FAMILY}@{step}" for step in (*EARLY, *LATE)}
+EARLY, MIDDLE, LATE = (0, 300), (1000,), (2000, 7000)  # steps of pre-training
+OTHER = {"task": "builtin:spam-2", "max_length": 48}  # the second task; an e-mail's beginning says enough
+HISTORY = {step: f"{FAMILY}@{step}" for step in (*EARLY, *MIDDLE, *LATE)}
 STEEPEST, FEW = 0.2, 0.01  # of the path: over which forgetting is steepest; of the rows: what counts as some knowledge
 
 
 def _sweep(seed: int) -> Sweep:
     """Two seeds of a pair; sweeps of other seeds share no model with it."""
     return Sweep(
-        HISTORY, {"task": f"builtin:{TASK}"}, {"task": f"builtin:{OTHER}"}, seeds=(seed, seed + ANOTHER), training=TRAINING, limit=ROWS, points=POINTS
+        HISTORY, {"task": f"builtin:{TASK}"}, OTHER, seeds=(seed, seed + ANOTHER), training=TRAINING, limit=ROWS, points=POINTS
     )
 
 
@@ -38,10 +38,13 @@ def f5() -> Finding:
         id="F5",
         short="More pre-training, better connected",
         claim="The longer the base was pre-trained, the better the minima reached from it are linearly connected.",
-        tested="", sizes="", tried="",
+        tested="From each of five steps of pre-training, two models tuned on “speech” with other seeds, and the [barrier] between them.",
+        sizes="Steps 0 and 300 against 2,000 and 7,000, with 1,000 between; 100 steps of tuning, which reach 91 % even before pre-training, so that a "
+              "low barrier is not that of models which have learned nothing. Three seeds, six models for each step, no model in two pairs.",
+        tried="With one seed: 0.082 nats at step 0, 0.027 at step 7,000.",
         asked=tuple(asked),
         panels=(Panel("barrier", "Barrier (nats)", tuple(map(_step, HISTORY)), tuple(map(_step, EARLY)), bound=SMALL, bound_name="connected up to here"),),
-        parts=(Part("barrier from the three early steps beyond that from the three late ones", "nats", lambda v: _mean(v, "barrier", EARLY) - _mean(v, "barrier", LATE)),),
+        parts=(Part("barrier from the two early steps (0 and 300) beyond that from the two late ones (2,000 and 7,000)", "nats", lambda v: _mean(v, "barrier", EARLY) - _mean(v, "barrier", LATE)),),
         read=lambda asked, answer: {("barrier", asked.group): barrier(answer)},
     )  # fmt: skip
 
@@ -56,10 +59,14 @@ def f6() -> Finding:
         id="F6",
         short="Pre-training pulls the regions of different tasks closer",
         claim="Pre-training pulls the regions of different tasks closer: along the path between two tasks both are kept better.",
-        tested="", sizes="", tried="",
+        tested="From each of five steps of pre-training a model tuned on “speech” and one on “spam-2” with the same seed, and how well the models between "
+               "them do both. Kept is the largest over t of the smaller of two shares; a share is (accuracy − that of always one label) over the "
+               "same of the end which was tuned on the task. A plain trade of one for the other keeps a half.",
+        sizes="Both tasks can be learned in 100 steps even before pre-training. The first 48 tokens of an e-mail say enough. Three seeds.",
+        tried="“novel” as the second task: before pre-training 100 steps leave it at 18 % (always one label: 17 %), so that there is nothing to keep.",
         asked=tuple(asked),
         panels=(Panel("kept", "Kept of both tasks at the best t", tuple(map(_step, HISTORY)), tuple(map(_step, LATE)), percent=True),),
-        parts=(Part("kept from the three late steps beyond that from the three early ones", "1", lambda v: _mean(v, "kept", LATE) - _mean(v, "kept", EARLY), percent=True),),
+        parts=(Part("kept from the two late steps (2,000 and 7,000) beyond that from the two early ones (0 and 300)", "1", lambda v: _mean(v, "kept", LATE) - _mean(v, "kept", EARLY), percent=True),),
         read=lambda asked, answer: {("kept", asked.group): kept(answer)},
     )  # fmt: skip
 
@@ -93,7 +100,13 @@ def f7() -> Finding:
         short="Forgetting is gradual and begins with what was hard",
         claim="On the way to another task knowledge is forgotten gradually, first what was hard in training (low confidence, high variability); "
               "two minima of one task each hold some knowledge that the other lacks.",
-        tested="", sizes="", tried="",
+        tested="A is tuned on “speech” while 1,024 of its training rows are followed, B on “spam-2”; on the way from A to B each of those rows is read "
+               "with A's [head]. A row is lost where it is first predicted wrong; the rank correlation is that of this t with the row's "
+               "[confidence] and [variability] in A's training. Gradual means that more than half of what is lost is lost outside the steepest "
+               "fifth of the way. For the last part two models of “speech” with other seeds are compared on held-out rows; some knowledge is "
+               "more than one row in a hundred.",
+        sizes="A is tuned for 200 steps, so that five looks tell hard rows from easy ones; 21 points. Three seeds.",
+        tried="The bounds (a half, a fifth, one in a hundred) were chosen before the run.",
         asked=tuple(asked),
         panels=(
             Panel("forgotten", "Forgotten of what A masters", percent=True),

@@ -18,9 +18,9 @@ ANOTHER = 100  # what is added to a seed for the other end, where only that seed
 ROWS, POINTS = 512, 9
 
 
-def recipe(seed: int, task: str = TASK, step: int = LAST, limit: int | None = None, **changes: Any) -> dict:
-    """A recipe as JSON: ``seed`` is that of the head and of the data order, ``limit`` of the training rows, ``changes`` what else it says."""
-    named = {"base": f"{FAMILY}@{step}", "task": {"task": f"builtin:{task}"} | ({"limit": limit} if limit else {})}
+def recipe(seed: int, task: str | Mapping = TASK, step: int = LAST, **changes: Any) -> dict:
+    """A recipe as JSON: ``seed`` is that of the head and of the data order, ``changes`` what else it says."""
+    named = {"base": f"{FAMILY}@{step}", "task": {"task": f"builtin:{task}"} if isinstance(task, str) else dict(task)}
     return {**named, **TRAINING, "head_seed": seed, "data_seed": seed, **changes}
 
 

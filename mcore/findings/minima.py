@@ -6,7 +6,8 @@ from mcore.findings.finding import Answer, Asked, Finding, Panel, Part, Values
 from mcore.findings.material import ANOTHER, barrier, question, recipe
 from mcore.glossary import SMALL
 
-LONG = 400  # steps of a long training
+LONG = 300  # steps of a long training
+ORDER = 200  # steps in which the order of words is learned
 DELTA = {"method": "adapter", "learning_rate": 3e-3}
 HEIGHT = "Barrier (nats)"
 CONNECTED = {"bound": SMALL, "bound_name": "connected up to here"}
@@ -32,7 +33,7 @@ def f1() -> Finding:
     """Pairs that differ in exactly one thing."""
     rest = ("data order", "learning rate", "batch size")
     asked = []
-    for seed in range(1, 6):
+    for seed in range(1, 5):
         a, long = recipe(seed), recipe(seed, steps=LONG)
         adapter = recipe(seed, **DELTA)
         pairs = {
@@ -52,8 +53,11 @@ def f1() -> Finding:
               "the order of the data, the learning rate and the batch size matter much less.",
         tested="Pairs of models tuned on the task “speech” from the last pre-training step that differ in exactly one thing, and the [barrier] "
                "on the straight line between them.",
-        sizes="",
-        tried="",
+        sizes="100 steps reach 92 % on held-out rows, and the two heads still differ enough for a barrier; 300 steps are what the time for all "
+              "seven findings leaves for long training. Four seeds.",
+        tried="With one seed: 100 steps at a learning rate of 0.001 have a barrier of 0.027 nats by the head's seed, and of at most 0.001 by the "
+              "rest; 400 steps have 0.005 by the head's seed. Here longer training rather lowers the barrier: the task is easy, and a training "
+              "whose rate falls to zero settles. An adapter that begins near zero (0.01, the usual scale) had no barrier by its seed.",
         asked=tuple(asked),
         panels=(Panel("barrier", HEIGHT, ("head seed", *rest, "head seed, long training", "adapter seed", "adapter, data order"),
                       ("head seed", "head seed, long training", "adapter seed"), **CONNECTED),),
@@ -73,14 +77,18 @@ def f2() -> Finding:
     """Full tuning against delta tuning."""
     methods = {"full": {}, "adapter": DELTA, "LoRA": {"method": "lora", "learning_rate": 3e-3}}
     asked = []
-    for seed in range(1, 6):
+    for seed in range(1, 5):
         for group, changes in methods.items():
             asked.append(_named(seed, group, question(recipe(seed, **changes), recipe(seed + ANOTHER, **changes))))
     return Finding(
         id="F2",
         short="Full fine-tuning connects more easily than delta tuning",
         claim="Minima of full fine-tuning are linearly connected more often than minima of delta tuning (adapters, LoRA).",
-        tested="", sizes="", tried="",
+        tested="Two models of every method that share nothing but base and task (seeds of head, of what is added, and of the data order differ), "
+               "and the [barrier] between them. Of a delta method only what was tuned is on the path: the backbone is shared.",
+        sizes="100 steps each. Adapters and LoRA with a learning rate of 0.003, full tuning with 0.001: so all three reach 92 to 93 % on held-out "
+              "rows, and no barrier is that of a model which has not learned. Four seeds.",
+        tried="With one seed: 0.104 nats for LoRA, 0.037 for adapters, 0.027 for full tuning.",
         asked=tuple(asked),
         panels=(Panel("barrier", HEIGHT, tuple(methods), ("adapter", "LoRA"), **CONNECTED),),
         parts=(
@@ -94,16 +102,21 @@ def f2() -> Finding:
 def f3() -> Finding:
     """A line against a curve with one fitted bend, where the line has a barrier."""
     asked = []
-    for seed in range(1, 6):
-        ends = [recipe(one, step=0, steps=200) for one in (seed, seed + ANOTHER)]
-        fit = {"kind": "bezier", "bends": 1, "steps": 200, "batch_size": 32, "learning_rate": 1e-3, "seed": seed}
+    for seed in range(1, 5):
+        ends = [recipe(one, step=0) for one in (seed, seed + ANOTHER)]
+        fit = {"kind": "bezier", "bends": 1, "steps": 150, "batch_size": 32, "learning_rate": 1e-3, "seed": seed}
         asked.append(_named(seed, "straight line", question(*ends)))
         asked.append(_named(seed, "curve with one bend", question(*ends, path=fit)))
     return Finding(
         id="F3",
         short="One trained bend connects what a line does not",
         claim="Minima that a straight line does not connect can be connected by a curve with one trained bend.",
-        tested="", sizes="", tried="",
+        tested="Two models that are tuned on “speech” from the base before any pre-training, with other seeds: the [barrier] on the straight line, and "
+               "on a [Bézier curve] with one [bend] that is fitted for 150 steps on training rows.",
+        sizes="Before pre-training 100 steps reach 91 % and leave a barrier on the line; from the last step they leave too low a one for anything to be "
+              "removed. The models are those of F5 at step 0. 150 steps of fitting are one and a half trainings. Four seeds.",
+        tried="Fits of 300 steps at 300 steps of tuning took a barrier of 0.105 nats away entirely (benchmarks/curve.py). What a fit finds may also be a "
+              "better model that was trained for longer: the benchmark tells the loss of an end after as many steps more.",
         asked=tuple(asked),
         panels=(Panel("barrier", HEIGHT, ("straight line", "curve with one bend"), ("straight line",), **CONNECTED),),
         parts=(
@@ -119,19 +132,24 @@ def f4() -> Finding:
     """The same rows, other rows; the same domain, another one."""
     one, other = "order-austen", "order-mail"
     asked = []
-    for seed in range(1, 6):
-        a = recipe(seed, steps=150, limit=1000, rows="half-1")
-        b = {**a, "data_seed": seed + ANOTHER}
+    for seed in range(1, 4):
+        a = recipe(seed, rows="half-1")
+        b = recipe(seed + ANOTHER, rows="half-1")
         asked.append(_named(seed, "same rows", question(a, b)))
         asked.append(_named(seed, "disjoint rows", question(a, {**b, "rows": "half-2"})))
-        a = recipe(seed, task=one)
-        asked.append(_named(seed, "same domain", question(a, {**a, "data_seed": seed + ANOTHER}, (one, other))))
-        asked.append(_named(seed, "other domain", question(a, {**recipe(seed, task=other), "data_seed": seed + ANOTHER}, (one, other))))
+        a = recipe(seed, one, steps=ORDER)
+        asked.append(_named(seed, "same domain", question(a, recipe(seed + ANOTHER, one, steps=ORDER), (one, other))))
+        asked.append(_named(seed, "other domain", question(a, recipe(seed + ANOTHER, other, steps=ORDER), (one, other))))
     return Finding(
         id="F4",
         short="The more the training data overlap, the better connected",
         claim="The more the training data of two minima overlap (the same rows, the same domain), the better they are connected.",
-        tested="", sizes="", tried="",
+        tested="Pairs with other seeds. Rows: both ends are tuned on one half of the training rows of “speech”, or on the two disjoint halves. Domain: both "
+               "on “order-austen” (have two words changed places?, in Austen's sentences), or one of them on “order-mail”, the same question about "
+               "e-mails; the [barrier] is the mean over both domains' held-out rows.",
+        sizes="Halves of 4,000 rows in 100 steps: neither end overfits. The order of words is harder: 200 steps. Three seeds.",
+        tried="Halves of 1,000 and of 500 rows: the barrier was 0 within a half and between halves, since both ends overfit and the middle of the way "
+              "is better than either. 100 steps on the order of words: the ends on e-mails had learned too little (56 %) for a barrier to be told.",
         asked=tuple(asked),
         panels=(Panel("barrier", HEIGHT, ("same rows", "disjoint rows", "same domain", "other domain"), ("disjoint rows", "other domain"), **CONNECTED),),
         parts=(

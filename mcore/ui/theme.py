@@ -11,6 +11,7 @@ PAGES = (
     ("pages/2_Fine-tune.py", "Fine-tune"),
     ("pages/3_Knowledge.py", "Knowledge"),
     ("pages/4_Pre-training.py", "Pre-training"),
+    ("pages/5_Findings.py", "Findings"),
     ("pages/7_Library.py", "Library"),
 )
 ABOUT = "**Mode Connectivity Explorer**: loss and task knowledge along paths between fine-tuned language models."
@@ -77,8 +78,8 @@ STYLE = """
 .mc-differs { font-size: 1rem; overflow-wrap: anywhere; margin: .2rem 0 .1rem; font-weight: 500; }
 .mc-between b, .mc-differs b { display: block; height: 4px; border-radius: 2px; margin: 0 0 .6rem;
   background: linear-gradient(90deg, var(--mc-a-edge), var(--mc-b-edge)); }
-.st-key-card-a, .st-key-card-b { border: 1px solid var(--mc-line); border-radius: 6px; padding: .8rem 1rem;
 .mc-warn { font-size: .85rem; line-height: 1.5; font-weight: 600; color: var(--mc-text); margin: .4rem 0 0; }
+.st-key-card-a, .st-key-card-b { border: 1px solid var(--mc-line); border-radius: 6px; padding: .8rem 1rem;
   background: var(--mc-ground); }
 .st-key-card-a { border-left: 5px solid var(--mc-a-edge); }
 .st-key-card-b { border-left: 5px solid var(--mc-b-edge); }
