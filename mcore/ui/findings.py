@@ -154,7 +154,7 @@ def _run(finding: Finding, entry: Told, rows: list[dict], where: str, key: str, 
         for number, panel in enumerate(finding.panels):
             draw(finding_chart, asdict(panel), rows, list(beside), dark(), key=f"{key}-{number}")
     with right:
-        show(text(where, "head"), f'<p class="mc-verdict">{_seen(entry.verdict)} {escape(verdict_told(entry.effects))}</p>')
+        show(text(where, "head"), f'<p class="mc-verdict">{_seen(entry.verdict)}{escape(verdict_told(entry.effects))}</p>')
         _effects(entry.effects)
         for name, why in entry.missed.items():
             show(text(f"Left out: {name}. {why}", "note"))
