@@ -1,7 +1,7 @@
 """Charts over pre-training steps: barriers or what is kept of two tasks at each, on a symlog axis; and both tasks along t, a panel each.
 
-Data as ``bystep.answer`` has them, charts out. Every pair is a faint dot that can be clicked, the mean of a step a large one with
-its interval. What the tuned models reached stands beneath: a barrier between models that have learned nothing says nothing.
+Data as ``bystep.answer`` has them, charts out. Every pair is a faint dot, which a click follows to its own curve, the mean of a step a large one
+with its interval. What the tuned models reached stands beneath: a barrier between models that have learned nothing says nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 from mcore.charts_theme import PAPER, Theme, finish, growing, panel_axis, panel_scale, theme, ticks
 from mcore.names import nats, percent
 
-PICK = "pair"  # the selection: the name of a clicked pair
 TITLES = {
     "loss_chord": "Barrier between two seeds (nats above the chord)",
     "loss_mean": "Barrier between two seeds (nats above the ends' mean)",
@@ -29,25 +28,32 @@ BESIDE = 9  # pixels that the dots of pairs stand to the right of their mean
 EVEN = 0.5  # of both tasks, where one is plainly traded for the other
 
 
-def steps_chart(answer: Mapping, measure: str, dark: bool = False, width: int | str = "container") -> alt.LayerChart:
-    """``measure``: one of ``TITLES``. The axis holds every step that is asked, also while none is there."""
-    return _steps(answer, measure, theme(dark), width, (HIGH, GAP, LOW))
+def steps_chart(
+    answer: Mapping, measure: str, dark: bool = False, links: Mapping[str, str] | None = None, width: int | str = "container"
+) -> alt.LayerChart:
+    """``measure``: one of ``TITLES``. The axis holds every step that is asked, also while none is there.
+
+    ``links``: where a click on a pair leads, by the pair's name.
+    """
+    return _steps(answer, measure, theme(dark), width, (HIGH, GAP, LOW), links)
 
 
 def steps_figure(answer: Mapping, measure: str, width: int = 330) -> alt.LayerChart:
     """The same for one column of a paper."""
-    return _steps(answer, measure, PAPER, width, (165, 40, 60), pick=False)
+    return _steps(answer, measure, PAPER, width, (165, 40, 60))
 
 
-def boundary_chart(answer: Mapping, step: int, dark: bool = False, width: int | str = "container") -> alt.LayerChart:
+def boundary_chart(
+    answer: Mapping, step: int, dark: bool = False, links: Mapping[str, str] | None = None, width: int | str = "container"
+) -> alt.LayerChart:
     """What is kept of both tasks along t, of the pairs from one step."""
     look = theme(dark)
-    return finish(_panel(answer, step, look, PANEL), look, width, PANEL, boundary_told(answer, step))
+    return finish(_panel(answer, step, look, PANEL, links), look, width, PANEL, boundary_told(answer, step))
 
 
 def boundary_figure(answer: Mapping, columns: int = 3) -> alt.TopLevelMixin:
     """All panels on one white sheet."""
-    panels = [_panel(answer, step, PAPER, 110, pick=False).properties(width=150, height=110) for step in answer["steps"]]
+    panels = [_panel(answer, step, PAPER, 110).properties(width=150, height=110) for step in answer["steps"]]
     whole, empty = alt.concat(*panels, columns=columns, spacing=28), finish(alt.layer(_blank()), PAPER, 150, 110)
     return whole.properties(background=PAPER.background, config=empty.config, padding=8)
 
@@ -80,7 +86,7 @@ def _interval(mean: Mapping, measure: str) -> str:
     return f" (95 % interval {low} to {high})"
 
 
-def _steps(answer: Mapping, measure: str, look: Theme, width: int | str, heights: tuple[int, int, int], pick: bool = True) -> alt.LayerChart:
+def _steps(answer: Mapping, measure: str, look: Theme, width: int | str, heights: tuple[int, int, int], links: Mapping[str, str] | None = None) -> alt.LayerChart:
     high, gap, low = heights
     of = answer[KINDS.get(measure, "seeds")]
     pairs = [_dot(one, measure) for one in of["pairs"] if one.get(measure)]
@@ -90,7 +96,7 @@ def _steps(answer: Mapping, measure: str, look: Theme, width: int | str, heights
     above = [_frame(x, domain, (0, high), TITLES[measure], form)]
     if measure in KINDS:
         above += _level(EVEN, "one traded for the other", look)
-    above += _waiting(answer["steps"], means, high, look) + _means(means, measure, look) + _pairs(pairs, measure, look, pick)
+    above += _waiting(answer["steps"], means, high, look) + _means(means, measure, look) + _pairs(pairs, measure, look, links)
     ends = [{"step": one["step"], "y": y, "task": i, "name": one["name"]} for one in of["pairs"] for i, y in enumerate(one["ends"])]
     bottom = growing([0.5, 1.0], [one["y"] for one in ends], 0.0, 0, 1)
     below = [_frame(x, bottom, (high + gap, high + gap + low), _ends_title(answer, measure), "~%"), *_ends(ends, measure in KINDS, look)]
@@ -174,7 +180,7 @@ def _means(means: Sequence[Mapping], measure: str, look: Theme) -> list[alt.Char
     ]
 
 
-def _pairs(pairs: Sequence[Mapping], measure: str, look: Theme, pick: bool) -> list[alt.Chart]:
+def _pairs(pairs: Sequence[Mapping], measure: str, look: Theme, links: Mapping[str, str] | None) -> list[alt.Chart]:
     """Each pair beside its mean, hollow where its models have learned nothing; unseen ones make clicking easy."""
     tips = [
         alt.Tooltip("name:N", title="pair"), alt.Tooltip("told:N", title="kept" if measure in KINDS else "barrier"),
@@ -183,11 +189,15 @@ def _pairs(pairs: Sequence[Mapping], measure: str, look: Theme, pick: bool) -> l
     seen = _layer(pairs).mark_point(size=look.size**2 * 0.26, opacity=1, strokeWidth=1, filled=True, xOffset=BESIDE)
     fill, edge = (alt.condition("datum.learned", alt.value(one), alt.value(other)) for one, other in ((look.line, look.ground), (look.ground, look.line)))
     seen = seen.encode(fill=fill, stroke=edge, tooltip=tips)
-    return [seen, *_clicks(_layer(pairs).mark_circle(opacity=0, size=260, cursor="pointer", xOffset=BESIDE).encode(tooltip=tips), pick)]
+    return [seen, *_clicks(_layer(pairs), tips, links, size=260, xOffset=BESIDE)]
 
 
-def _clicks(unseen: alt.Chart, pick: bool) -> list[alt.Chart]:
-    return [unseen.add_params(alt.selection_point(name=PICK, fields=["name"], on="click", toggle=False, clear=False))] if pick else []
+def _clicks(dots: alt.Chart, tips: Sequence[alt.Tooltip], links: Mapping[str, str] | None, **how: int) -> list[alt.Chart]:
+    """Unseen circles that a click follows to where each pair's own curve stands."""
+    if not links:
+        return []
+    known = alt.LookupData(alt.InlineData(values=[{"name": name, "href": href} for name, href in links.items()]), "name", ["href"])
+    return [dots.transform_lookup("name", from_=known).mark_circle(opacity=0, cursor="pointer", **how).encode(tooltip=list(tips), href="href:N")]
 
 
 def _ends(rows: Sequence[Mapping], two: bool, look: Theme) -> list[alt.Chart]:
@@ -204,7 +214,7 @@ def _ends(rows: Sequence[Mapping], two: bool, look: Theme) -> list[alt.Chart]:
     ]
 
 
-def _panel(answer: Mapping, step: int, look: Theme, high: int, pick: bool = True) -> alt.LayerChart:
+def _panel(answer: Mapping, step: int, look: Theme, high: int, links: Mapping[str, str] | None = None) -> alt.LayerChart:
     """The pairs of one step: thin lines with dots for each seed, thick ones for their mean, where it is best for both marked."""
     pairs = [one for one in answer["tasks"]["pairs"] if one["step"] == step and one["kept"]]
     every = [value for one in answer["tasks"]["pairs"] for kept in one["kept"] or () for value in kept]
@@ -234,7 +244,7 @@ def _panel(answer: Mapping, step: int, look: Theme, high: int, pick: bool = True
         _along(means).mark_line(strokeWidth=2.6).encode(color=colour),
         one.mark_circle(size=14, opacity=0.6),
         *_best(means, look),
-        *_clicks(_along(rows).mark_circle(opacity=0, size=160, cursor="pointer").encode(tooltip=tips), pick),
+        *_clicks(_along(rows), tips, links, size=160),
     ]
     if not pairs:
         said = "not learned" if any(one["step"] == step for one in answer["tasks"]["pairs"]) else "to come"

@@ -20,7 +20,7 @@ from mcore.study import Study
 
 Kind = Literal["seeds", "tasks"]
 MOST_SEEDS, MOST_CHOSEN = 8, 24  # of one sweep
-TRAINING = {"steps": 150, "batch_size": 32, "learning_rate": 3e-4, "cartography": 0}  # what a recipe has unless a sweep says otherwise
+TRAINING = {"steps": 100, "batch_size": 32, "learning_rate": 1e-3, "cartography": 0}  # what a recipe has unless a sweep says otherwise
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Sweep:
     bases: Mapping[int, str]
     task: Mapping[str, Any]
     other: Mapping[str, Any] | None = None
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[int, ...] = (1, 2, 3, 4)
     training: Mapping[str, Any] = field(default_factory=dict)
     limit: int = 512
-    points: int = 11
+    points: int = 9
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.bases) <= MOST_CHOSEN:

@@ -9,7 +9,6 @@ import pytest
 
 from mcore.bystep import BARRIERS, Along, Reading, Sampled, answer
 from mcore.charts_steps import (
-    PICK,
     TITLES,
     boundary_chart,
     boundary_figure,
@@ -27,7 +26,7 @@ TS = tuple(np.linspace(0, 1, 5).tolist())
 
 def made(learned=True, there=None, other=True):
     """An answer whose barrier is 0.4, 0.2 and 0.1 and of which 40, 60 and 80 % is kept of both tasks in the middle."""
-    sweep = Sweep({step: f"builtin:austen@{step}" for step in STEPS}, {"task": "builtin:speech"}, {"task": "builtin:novel"} if other else None)
+    sweep = Sweep({step: f"builtin:austen@{step}" for step in STEPS}, {"task": "builtin:speech"}, {"task": "builtin:novel"} if other else None, (1, 2, 3))
     drawn, readings = np.linspace(-0.01, 0.01, 101), {}
     for one in sweep.asked[:there]:
         i = STEPS.index(one.step)
@@ -75,13 +74,19 @@ def test_every_pair_is_a_dot_every_step_a_mean_with_its_interval():
     assert bars.keys() == means.keys() and all(low < means[step] < high for step, (low, high) in bars.items())
 
 
-@pytest.mark.parametrize("make", [lambda told: steps_chart(told, "loss_chord"), lambda told: steps_chart(told, "best"), lambda told: boundary_chart(told, 100)])
-def test_a_click_tells_the_name_of_its_pair(make):
-    spec = make(made()).to_dict()
-    (picked,) = [one for one in spec["params"] if one["name"] == PICK]
-    assert picked["select"]["fields"] == ["name"] and picked["select"]["type"] == "point"
-    marks = [one["mark"] for one in inside(spec) if isinstance(one.get("mark"), dict)]
-    assert any(mark.get("type") == "circle" and mark.get("cursor") == "pointer" for mark in marks)
+LINKS = {f"step {step:,}, seeds 1 and 2": f"Compare?q={step}" for step in STEPS}
+
+
+@pytest.mark.parametrize(
+    "make", [lambda *given: steps_chart(given[0], "loss_chord", *given[1:]), lambda *given: steps_chart(given[0], "best", *given[1:]), lambda *given: boundary_chart(given[0], 100, *given[1:])]
+)  # fmt: skip
+def test_a_click_follows_a_pairs_link_and_without_links_there_is_nothing_to_click(make):
+    spec = make(made(), False, LINKS).to_dict()
+    (layer,) = [one for one in inside(spec) if "href" in one.get("encoding", {})]
+    (lookup,) = layer["transform"]
+    assert lookup["lookup"] == "name" and lookup["from"]["fields"] == ["href"] and layer["mark"]["cursor"] == "pointer"
+    assert all({"name": name, "href": href} in rows_of(spec) for name, href in LINKS.items())
+    assert not [one for one in inside(make(made()).to_dict()) if "href" in one.get("encoding", {})]
 
 
 def test_steps_that_are_still_to_come_have_ticks_and_a_partial_mean_no_interval():

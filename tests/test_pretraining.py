@@ -43,7 +43,7 @@ def made_up(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sweep(made_up):
     known, (one, two) = made_up
-    return Sweep(known.bases([0, 200]), one, two, (1, 2, 3), {"steps": 12, "batch_size": 16, "learning_rate": 0.01}, limit=40, points=5)
+    return Sweep(known.bases([0, 200]), one, two, (1, 2, 3), {"steps": 30, "batch_size": 16, "learning_rate": 0.01}, limit=40, points=5)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def test_a_trend_is_spearmans_with_the_exact_p_of_all_orders():
 
 def test_steps_whose_models_have_learned_nothing_are_left_out_of_the_trend_and_said():
     steps = {0: 0.0, 10: 0.5, 20: 0.4, 30: 0.3}
-    sweep = Sweep(dict.fromkeys(steps, AUSTEN[0]), SPEECH)
+    sweep = Sweep(dict.fromkeys(steps, AUSTEN[0]), SPEECH, None, (1, 2, 3))
     pairs = {}
     for step, value in steps.items():
         for one, seeds in zip((one for one in sweep.asked if one.step == step), itertools.combinations((1, 2, 3), 2), strict=True):

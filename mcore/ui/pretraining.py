@@ -17,12 +17,11 @@ from mcore.question import canonical
 from mcore.shipped_steps import shipped_steps
 from mcore.ui import address, engine, token
 from mcore.ui.html import rich, show, text
-from mcore.ui.steps import GO, STYLE, steps
+from mcore.ui.steps import STYLE, steps
 from mcore.ui.studied import Studied, studied
 from mcore.ui.sweep_form import known_history, sweep_form, write
 from mcore.ui.sweep_view import View, read, sweep
 
-COMPARE = "pages/1_Compare.py"
 SAID = (
     "From each [pre-training step] the same [recipe] is carried out with several [seed]s. How high is the [barrier] between the models, "
     "and does it fall as pre-training goes on? With a second task: how well are both kept on the line between them?"
@@ -70,8 +69,6 @@ def _with_steps(view: View, asked: Sweep) -> View:
 
 def _drawn(asked: Sweep, now: Studied) -> None:
     """What is there so far; where nothing is, what it will look like."""
-    if target := st.session_state.pop(GO, None):
-        st.switch_page(COMPARE, query_params=target)
     readings = {one.name: found for one in asked.asked if (found := _reading_of(one, now)) is not None}
     if readings or now.active:
         steps(bystep.answer(asked, readings), asked, live=now.active)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from html import escape
 from urllib.parse import urlencode
 
 import streamlit as st
 
 from mcore.bystep import BARRIERS, KEPT
-from mcore.charts_steps import PICK, boundary_chart, boundary_figure, steps_chart, steps_figure, told
+from mcore.charts_steps import boundary_chart, boundary_figure, steps_chart, steps_figure, told
 from mcore.charts_theme import to_png, to_svg
 from mcore.names import percent, t_text, task_name
 from mcore.pretraining import Sweep
@@ -21,7 +20,6 @@ from mcore.ui.drawing import draw
 from mcore.ui.html import mark, rich, show, table, text
 from mcore.ui.theme import dark
 
-GO = "mc.go-pair"  # in the session: the address of the pair that was clicked
 CHART, BESIDE = 2.3, 1
 MEASURES = {"loss_chord": "loss above the chord", "loss_mean": "loss above the ends' mean", "accuracy_chord": "accuracy lost"}
 SHARES = {"best": "best model on the line", "average": "mean over the line"}
@@ -43,10 +41,11 @@ STYLE = """<style>
 
 def steps(answer: Mapping, sweep: Sweep, live: bool, where: str = "") -> None:
     """``answer``: ``bystep.answer``, however much of it is there; ``where``: where it comes from."""
+    links = _links(sweep)
     show(f"<p>{mark('live' if live else where or _there(answer), 'live' if live else '')}</p>")
-    _barriers(answer, sweep)
+    _barriers(answer, sweep, links)
     if answer["other"]:
-        _kept(answer, sweep)
+        _kept(answer, sweep, links)
     tabs = {"Pairs": _pairs, "Numbers": _numbers, "Reproduce": _reproduce}
     for name, tab in zip(tabs, st.tabs(list(tabs), key="steps-tab", bind="query-params"), strict=True):
         if tab.open:
@@ -59,23 +58,23 @@ def _there(answer: Mapping) -> str:
     return "from the store" if there == answer["asked"] else f"{there} of {answer['asked']} pairs, from the store"
 
 
-def _barriers(answer: Mapping, sweep: Sweep) -> None:
+def _barriers(answer: Mapping, sweep: Sweep, links: Mapping[str, str]) -> None:
     show(f"<h2>Two seeds of one task: {escape(_task(sweep.task))}</h2>")
     measure = _choice("Barrier", MEASURES, "barrier-of")
     left, right = st.columns([CHART, BESIDE], gap="large")
     with left, st.container(key="steps-chart"):
-        _clickable(steps_chart, answer, measure, dark(), key="steps-over-pretraining", sweep=sweep)
+        draw(steps_chart, answer, measure, dark(), links, key="steps-over-pretraining")
     with right:
         said = barrier_told(answer, measure)
         _beside(said, definition(measure), ONE_PAIR if len(sweep.seeds) == 2 else INTERVAL)
 
 
-def _kept(answer: Mapping, sweep: Sweep) -> None:
+def _kept(answer: Mapping, sweep: Sweep, links: Mapping[str, str]) -> None:
     show(f"<h2>Two tasks: <span class='mc-a'>A, {escape(_task(sweep.task))}</span>, and <span class='mc-b'>B, {escape(_task(sweep.other))}</span></h2>")
     measure = _choice("Kept", SHARES, "kept-of")
     left, right = st.columns([CHART, BESIDE], gap="large")
     with left, st.container(key="kept-chart"):
-        _clickable(steps_chart, answer, measure, dark(), key="kept-over-pretraining", sweep=sweep)
+        draw(steps_chart, answer, measure, dark(), links, key="kept-over-pretraining")
     with right:
         _beside(kept_told(answer, measure), definition(measure), INTERVAL)
     show(
@@ -87,7 +86,7 @@ def _kept(answer: Mapping, sweep: Sweep) -> None:
         for start in range(0, len(answer["steps"]), wide):
             for step, column in zip(answer["steps"][start : start + wide], st.columns(wide, gap="medium"), strict=False):
                 with column:
-                    _clickable(boundary_chart, answer, step, dark(), key=f"boundary-{step}", sweep=sweep)
+                    draw(boundary_chart, answer, step, dark(), links, key=f"boundary-{step}")
 
 
 def _in_a_row(panels: int) -> int:
@@ -110,38 +109,30 @@ def _beside(said: list[str], definition: str, interval: str) -> None:
     show(text(definition, "quiet"), rich(interval, "quiet"))
 
 
-def _clickable(make: object, *given: object, key: str, sweep: Sweep) -> None:
-    draw(make, *given, key=key, on_select=partial(_clicked, key, sweep), selection_mode=PICK)
-
-
-def _clicked(key: str, sweep: Sweep) -> None:
-    """The pair that was clicked is opened in Compare when the page is drawn next."""
-    picked = st.session_state[key].selection.get(PICK) or []
-    names = {one.name: one for one in sweep.asked}
-    if picked and (one := names.get(picked[0].get("name"))):
-        st.session_state[GO] = address.query(one.question)
+def _links(sweep: Sweep) -> dict[str, str]:
+    """Each pair's name -> the share link of its question, beside this page."""
+    return {one.name: f"Compare?{urlencode(address.query(one.question))}" for one in sweep.asked}
 
 
 def _pairs(answer: Mapping, sweep: Sweep) -> None:
     """A table with a link to each pair's curve."""
-    questions = {one.name: one.question for one in sweep.asked}
+    links = _links(sweep)
     for kind, names in (("seeds", BARRIERS), ("tasks", KEPT)):
         if rows := answer[kind]["pairs"]:
-            show(text("Two seeds of one task" if kind == "seeds" else "Two tasks", "head"), _table(rows, names, questions, kind))
+            show(text("Two seeds of one task" if kind == "seeds" else "Two tasks", "head"), _table(rows, names, links, kind))
     if not answer["seeds"]["pairs"]:
         show(text("No pair is measured yet.", "body"))
 
 
-def _table(rows: list[Mapping], names: tuple[str, ...], questions: Mapping, kind: str) -> str:
+def _table(rows: list[Mapping], names: tuple[str, ...], links: Mapping[str, str], kind: str) -> str:
     heads = ["pair: its curve", *({**MEASURES, **SHARES}[name] for name in names), "at t", "A right", "B right"]
     body = []
     for one in rows:
-        link = f"Compare?{urlencode(address.query(questions[one['name']]))}"
         numbers = [_number(one.get(name), name) for name in names]
         first = one.get(names[0])
         cells = [*numbers, t_text(first["t"]) if first else "–", *map(percent, one["ends"])]
         body.append(
-            f'<tr><td class="mc-left"><a href="{escape(link)}" target="_self">{escape(one["name"])}</a></td>'
+            f'<tr><td class="mc-left"><a href="{escape(links[one["name"]])}" target="_self">{escape(one["name"])}</a></td>'
             + "".join(f'<td class="mc-right">{escape(cell)}</td>' for cell in cells) + "</tr>"
         )  # fmt: skip
     top = "".join(f'<th scope="col" class="{"mc-left" if i == 0 else "mc-right"}">{escape(head)}</th>' for i, head in enumerate(heads))

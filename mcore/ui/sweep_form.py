@@ -44,11 +44,11 @@ def look(**changes: object) -> None:
 
 
 def write(view: View) -> None:
-    """Put the view into the address as one step back, and leave what else stands there but for a question of another page."""
-    own = set(vars(View())) | {"v", "q"}
-    others = {name: value for name, value in st.query_params.to_dict().items() if name not in own}
-    if (wanted := others | written(view)) != st.query_params.to_dict():
-        st.query_params.from_dict(wanted)
+    """Put the view into the address as one step back. What else stands there stays: inputs that are bound to it let nobody else take it out."""
+    now, told = st.query_params.to_dict(), written(view)
+    wanted = told | {name: "" for name in vars(view) if name not in told and name in now}
+    if changed := {name: value for name, value in wanted.items() if now.get(name) != value}:
+        st.query_params.update(changed)
 
 
 def known_history(view: View) -> History:

@@ -30,22 +30,22 @@ class View:
     steps: tuple[int, ...] | None = None
     task: str = "builtin:speech"
     other: str | None = None
-    seeds: int = 3
+    seeds: int = 4
     train: int = TRAINING["steps"]
     batch: int = TRAINING["batch_size"]
     rate: float = TRAINING["learning_rate"]
     rows: int = 512
-    points: int = 11
+    points: int = 9
     longest: int | None = None
 
 
 def read(query: Mapping[str, str]) -> tuple[View, list[str]]:
     """The view in the parameters of an address, and a sentence for each that makes no sense."""
-    told, wrong = {}, []
+    told, wrong, query = {}, [], {name: words.strip() for name, words in query.items() if words.strip()}
     if query.get("v", VERSION) != VERSION:
         wrong.append(f"v: the link's version is {query['v'][:20]!r}; this explorer reads version {VERSION}.")
     for name in ("base", "task", "other"):
-        if (words := query.get(name, "").strip()) and len(words) <= MOST_CHARACTERS:
+        if len(words := query.get(name, "")) in range(1, MOST_CHARACTERS + 1):
             told[name] = words
     for name, (least, most, what) in NUMBERS.items():
         if name in query:
