@@ -12,6 +12,7 @@ from itertools import pairwise
 import altair as alt
 
 from mcore.charts_theme import (
+    PAPER,
     Theme,
     finish,
     growing,
@@ -35,7 +36,28 @@ PANEL = 230
 
 def cka_chart(told: Mapping, side: str, dark: bool = False, width: int | str = "container") -> alt.LayerChart:
     """CKA with A ("a") or B ("b"): t to the right, layers upwards, the stronger the colour the more alike."""
-    look, ts, layers = theme(dark), list(told["t"]), list(told["layers"])
+    return _cka(told, side, theme(dark), width)
+
+
+def readout_chart(told: Mapping, layer: str, dark: bool = False, width: int | str = "container") -> alt.LayerChart:
+    """What a read-out of one layer tells right at each t, with its control; the scale holds the read-outs of every layer."""
+    return _readout(told, layer, theme(dark), width)
+
+
+def cka_figure(told: Mapping, side: str, width: int = 330) -> alt.LayerChart:
+    """A map for one column of a paper, with what its colours mean above it."""
+    chart, named = _cka(told, side, PAPER, width), f"CKA with {side.upper()}, from {lowest(told):.3g} (faint) to 1"
+    chart.title = alt.Title(named, anchor="start", fontSize=PAPER.size, fontWeight=600, font=PAPER.font)
+    return chart
+
+
+def readout_figure(told: Mapping, layer: str, width: int = 330) -> alt.LayerChart:
+    """A read-out for one column of a paper."""
+    return _readout(told, layer, PAPER, width)
+
+
+def _cka(told: Mapping, side: str, look: Theme, width: int | str) -> alt.LayerChart:
+    ts, layers = list(told["t"]), list(told["layers"])
     edges, low = _edges(ts), lowest(told)
     cells = [
         {"t": t, "from": edges[i], "to": edges[i + 1], "layer": layer, "cka": value, "shown": plain(value, 2)}
@@ -63,15 +85,14 @@ def cka_chart(told: Mapping, side: str, dark: bool = False, width: int | str = "
     return finish(alt.layer(*layers_drawn), look, width, height, " ".join([f"CKA with {side.upper()} by layer and t.", *_side_told(told, side)]))
 
 
-def readout_chart(told: Mapping, layer: str, dark: bool = False, width: int | str = "container") -> alt.LayerChart:
-    """What a read-out of one layer tells right at each t, with its control; the scale holds the read-outs of every layer."""
-    look, ts, share = theme(dark), list(told["t"]), told["measure"] == "accuracy"
+def _readout(told: Mapping, layer: str, look: Theme, width: int | str) -> alt.LayerChart:
+    ts, share = list(told["t"]), told["measure"] == "accuracy"
     place, chance = list(told["layers"]).index(layer), told.get("constant_baseline")
     every = [value for name in ("readout", "control") for of_t in told[name] for value in of_t if finite(value)]
     every = [max(value, -0.2) for value in every] + [value for value in (chance, 0.0 if not share else None) if value is not None]
     domain = growing([min(every, default=0.0), max(every, default=1.0)], (), 0.06, 0 if share else -0.25, 1)
     form = "~%" if share else ".2~f"
-    x, axis = way_x(look, told), panel_axis(f"{_capital(told['measure'])} of the read-out", 0, form, ticks(domain))
+    x, axis = way_x(look, told), panel_axis(f"{_capital(told['measure'])} of the read-out of {_the(layer)}", 0, form, ticks(domain))
     scale = panel_scale(domain, 0, PANEL)
 
     def rows(name: str, column: int) -> list[dict]:

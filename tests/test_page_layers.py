@@ -13,7 +13,7 @@ from browser_fixtures import carry_out, question
 from streamlit.testing.v1 import AppTest
 
 from mcore import charts_layers, represented
-from mcore.charts_theme import DARK, LIGHT
+from mcore.charts_theme import DARK, LIGHT, to_svg
 from mcore.events import LayersReady
 from mcore.jobs import Jobs
 from mcore.question import Experiment, as_written, parse
@@ -176,6 +176,13 @@ def test_the_read_outs_scale_is_that_of_every_layer() -> None:
     part = told([0.0, 0.5, 1.0])
     domains = {json.dumps(charts_layers.readout_chart(part, layer).to_dict()["layer"][-1]["encoding"]["y"]["scale"]["domain"]) for layer in LAYERS}
     assert len(domains) == 1 and json.loads(domains.pop())[0] < 0.5
+
+
+def test_a_paper_gets_the_maps_and_the_read_out_named_on_white() -> None:
+    part = told([0.0, 0.5, 1.0])
+    first, second, third = (to_svg(one).decode() for one in (*(charts_layers.cka_figure(part, side) for side in "ab"), charts_layers.readout_figure(part, "layer 2")))
+    assert f"CKA with A, from {charts_layers.lowest(part):.3g} (faint) to 1" in first and "CKA with B" in second and "Accuracy of the read-out of layer 2" in third
+    assert all('fill="white"' in one or "background" in one for one in (first, second, third))
 
 
 def test_cells_without_a_number_are_dashes_and_empty_in_the_file() -> None:

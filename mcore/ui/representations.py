@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import streamlit as st
 
-from mcore.charts_layers import cka_chart, cka_told, lowest, margin, readout_chart, readout_told
+from mcore.charts_layers import (
+    cka_chart,
+    cka_figure,
+    cka_told,
+    lowest,
+    margin,
+    readout_chart,
+    readout_figure,
+    readout_told,
+)
+from mcore.charts_theme import to_svg
 from mcore.errors import McoreError, QuestionError
 from mcore.estimate import cost
 from mcore.names import duration, task_name
@@ -40,14 +51,12 @@ def representations_tab(now: Standing, result: Mapping, task: Mapping) -> None:
         show(mark(f"{len(told['t'])} of {len(now.question.ts())} t", "live" if now.active else ""))
     if "cka_a" in told:
         _cka(told)
-    if "readout" in told:
-        _readout(told)
+    layer = _readout(told) if "readout" in told else ""
     show(text(_features_told(told), "quiet"))
     missing = [name for name, part in (("readout", "readout"), ("cka", "cka_a")) if part not in told]
     if missing:
         _offer(now, missing)
-    name = f"layers-{result['fingerprint'][:8]}.csv"
-    st.download_button("CSV", lambda: csv_of(told), name, "text/csv", key="download-layers", on_click="ignore", icon=":material/download:")
+    _files(told, f"layers-{result['fingerprint'][:8]}", layer)
 
 
 def csv_of(told: Mapping) -> bytes:
@@ -71,7 +80,8 @@ def _cka(told: Mapping) -> None:
     show(text(" ".join(cka_told(told)), "body"))
 
 
-def _readout(told: Mapping) -> None:
+def _readout(told: Mapping) -> str:
+    """The layer that is chosen."""
     left, right = st.columns([CHART, BESIDE], gap="large")
     with right:
         show(text("What a linear read-out finds", "head"))
@@ -88,6 +98,22 @@ def _readout(told: Mapping) -> None:
         )
     with left:
         draw(readout_chart, told, layer, dark(), key="readout-chart")
+    return layer
+
+
+def _files(told: Mapping, name: str, layer: str) -> None:
+    files = {"CSV": ("csv", "text/csv", lambda: csv_of(told))}
+    if "cka_a" in told:
+        files |= {f"CKA with {side.upper()}, SVG": (f"{side}.svg", "image/svg+xml", partial(_svg, cka_figure, told, side)) for side in "ab"}
+    if layer:
+        files["Read-out, SVG"] = ("readout.svg", "image/svg+xml", partial(_svg, readout_figure, told, layer))
+    with st.container(horizontal=True, gap="small"):
+        for label, (end, mime, made) in files.items():
+            st.download_button(label, made, f"{name}.{end}", mime, key=f"download-layers-{end}", on_click="ignore", icon=":material/download:")
+
+
+def _svg(make: Callable, told: Mapping, what: str) -> bytes:
+    return to_svg(make(told, what))
 
 
 def _features_told(told: Mapping) -> str:
