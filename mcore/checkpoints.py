@@ -110,6 +110,18 @@ def families() -> dict[str, list[int]]:
     }
 
 
+def builtin(rest: str, field: str) -> tuple[str, Path]:
+    """Of ``NAME@STEP`` (or ``NAME``, its last step) the whole address and the folder. Raises ``QuestionError``."""
+    name, _, step = rest.partition("@")
+    known = families()
+    if name not in known:
+        raise QuestionError(field, f"nothing called {name!r} ships with the app", f"use one of: {', '.join(known)}")
+    step = step or str(known[name][-1])
+    if step not in map(str, known[name]):
+        raise QuestionError(field, f"{name} has no step {step!r}", f"use one of: {', '.join(map(str, known[name]))}")
+    return f"builtin:{name}@{step}", BUILTIN / name / step
+
+
 def look_at(folder: Path, address: str, field: str, digest: str | None = None) -> Checkpoint:
     """The checkpoint in a folder that ``save_pretrained`` wrote; ``digest`` where it is known without reading the files.
 

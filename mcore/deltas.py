@@ -101,39 +101,32 @@ def write(folder: Path, structure: Structure, base: str, digest: str, parameters
     (folder / TOLD).write_text(json.dumps(told.model_dump(mode="json"), indent=1) + "\n")
 
 
-def look_at(folder: Path, address: str, base: Checkpoint, field: str) -> Checkpoint:
-    """What stands in such a folder, with its base. Raises ``QuestionError``."""
-    told = read(folder, field)
-    if base.digest != told.base_digest:
-        raise QuestionError(
-            field, f"its base {told.base} is no longer what it was tuned on", "put the base back, or tune it again"
-        )
-    if base.base:
-        raise QuestionError(field, f"its base {told.base} is not a whole model", "make the folder again")
-    config = read_json(folder / "config.json", field)
-    check_config(config, field)
-    if config.get("model_type") != base.config.get("model_type") or config["model_type"] not in methods.ARCHITECTURES:
-        raise QuestionError(
-            field,
-            f"its config.json describes another architecture than that of its base {told.base}",
-            "make the folder again",
-        )
-    tokenizer = tokenizer_in(folder)
-    return joined(Checkpoint(
+def look_at(folder: Path, address: str, base: Checkpoint, field: str, digest: str = "") -> Checkpoint:
+    """What stands in such a folder, with its base; ``digest`` where it is known without reading the files. Raises ``QuestionError``."""
+    told, config, tokenizer = read(folder, field), read_json(folder / "config.json", field), tokenizer_in(folder)
+    one = Checkpoint(
         address=address,
         folder=folder,
-        digest=digest_of([folder / FILE, folder / TOLD, folder / "config.json", *tokenizer]),
+        digest=digest or digest_of([folder / FILE, folder / TOLD, folder / "config.json", *tokenizer]),
         config=config,
         labels=labels_of(config, field),
         tensors=read_tensors(folder, [FILE], field),
         tokenizer=tokenizer_digest(tokenizer, field) if tokenizer else base.tokenizer,
         weights=(FILE,),
         delta=told.structure,
-    ), base)  # fmt: skip
+    )
+    return joined(one, base, told, field, digest)
 
 
-def joined(one: Checkpoint, base: Checkpoint) -> Checkpoint:
-    """The delta ``one`` on its base, whose tensors it has too."""
-    own = {name: stored for name, stored in one.tensors.items() if stored.file.name == FILE}
-    digest = one.digest if one.base else hashlib.sha256(f"delta {one.digest} {base.digest}".encode()).hexdigest()[:32]
-    return replace(one, digest=digest, base=base, tensors=base.tensors | own, notices=base.notices)
+def joined(one: Checkpoint, base: Checkpoint, told: Told, field: str, digest: str = "") -> Checkpoint:
+    """The delta ``one`` on its base, whose tensors it has too. Raises ``QuestionError`` where it cannot be one of that base."""
+    if base.digest != told.base_digest:
+        raise QuestionError(field, f"its base {told.base} is no longer what it was tuned on", "put the base back, or tune it again")
+    if base.delta:
+        raise QuestionError(field, f"its base {told.base} is not a whole model", "make the folder again")
+    check_config(one.config, field)
+    kind = one.config.get("model_type")
+    if kind != base.config.get("model_type") or kind not in methods.ARCHITECTURES:
+        raise QuestionError(field, f"its config.json describes another architecture than that of its base {told.base}", "make the folder again")
+    whole = digest or hashlib.sha256(f"delta {one.digest} {base.digest}".encode()).hexdigest()[:32]
+    return replace(one, digest=whole, base=base, tensors=base.tensors | one.tensors, notices=(*base.notices, *one.notices))

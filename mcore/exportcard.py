@@ -6,8 +6,10 @@ import json
 import re
 from pathlib import Path
 
+from mcore import deltas
 from mcore.link import link
 from mcore.measures import named
+from mcore.methods import Structure
 from mcore.names import endpoint_name, task_name
 from mcore.pin import pinned
 from mcore.portable import portable
@@ -26,16 +28,17 @@ def write_card(folder: Path, experiment: Experiment, resolved: Resolved, take: T
     t = f"{take.t:.12g}"
     question, asked = portable(pinned(experiment, resolved.experiment), resolved), portable(resolved.experiment, resolved)
     command = f"python -m mcore export EXPERIMENT.json --t {t} --dtype {take.dtype} --out MODEL_DIR"
+    delta = resolved.structure if resolved.structure and resolved.structure.kind == "injected" else None
+    library = "" if delta else "library_name: transformers\n"
     card = f"""---
-library_name: transformers
-{_front(resolved, licences)}tags:
+{library}{_front(resolved, licences)}tags:
 - mode-connectivity
 - merge
 ---
 # {a} → {b}, t = {t}
 
 The model at t = {t} of a path in weight space ({resolved.route.spec.kind}) from A (t = 0) to B (t = 1), made by the Mode Connectivity
-Explorer. Its weights were blended in float32 and saved in {take.dtype}.
+Explorer. Its weights were blended in float32 and saved in {take.dtype}.{_delta_told(delta)}
 
 - A: {a}. Licence: {licences[0] or "not known"}.
 - B: {b}. Licence: {licences[1] or "not known"}.
@@ -60,6 +63,16 @@ Explorer. Its weights were blended in float32 and saved in {take.dtype}.
 ```
 """
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _delta_told(delta: Structure | None) -> str:
+    """What opens it, where transformers alone does not."""
+    if delta is None:
+        return ""
+    return f"""
+
+It is {delta} beside a base that stands still: `{deltas.FILE}` holds what was tuned and nothing else, `{deltas.TOLD}` says of which base.
+transformers alone does not open it: name the folder, or its repository, as an endpoint of the app."""
 
 
 def _link_told(experiment: Experiment, given: Experiment) -> str:

@@ -19,6 +19,7 @@ from mcore.checkpoints import (
     SETTINGS,
     TOKENIZER_FILES,
     Checkpoint,
+    builtin,
     file_digest,
     look_at,
     read_json,
@@ -45,6 +46,10 @@ def look(rest: str, field: str, adapted: bool = True) -> Checkpoint:
         if not adapted:
             raise QuestionError(field, f"its base {repo} is an adapter too", "merge the first one and save it whole")
         return _adapter(found, field)
+    if deltas.is_one(found.files):
+        if not adapted:
+            raise QuestionError(field, f"its base {repo} is a delta of another model", "name a whole model")
+        return _delta(found, field)
     if "config.json" not in found.files:
         raise QuestionError(field, f"{repo} has no config.json: it is no transformers model", "choose a repository that save_pretrained wrote")
     weights = hubweights.choose(found, field)
@@ -127,7 +132,9 @@ def at_hand(checkpoint: Checkpoint, field: str, store: Store) -> Checkpoint:
     folder in the store is a plain one. Raises ``QuestionError`` where a file is not what the Hub's list says.
     """
     if checkpoint.delta:
-        return deltas.joined(checkpoint, at_hand(checkpoint.base, field, store))
+        _check_content(checkpoint, field)
+        base = at_hand(checkpoint.base, field, store)
+        return deltas.look_at(checkpoint.folder, checkpoint.address, base, field, checkpoint.digest)
     _check_content(checkpoint, field)
     if checkpoint.lender:
         _check_content(checkpoint.lender, field)
@@ -167,6 +174,36 @@ def _adapter(found: Listing, field: str) -> Checkpoint:
         notices=weights.notices,
     )
     return adapters.joined(one, base, field)
+
+
+def _delta(found: Listing, field: str) -> Checkpoint:
+    """What a tuning method left, as this app saves it, and the base that it belongs to: on the Hub, or what ships with the app."""
+    told = deltas.read(hub.small_file(found, deltas.TOLD, MOST_LOOKED_CONFIG, field).parent, field)
+    scheme, _, rest = told.base.partition(":")
+    if scheme == "local":
+        raise QuestionError(field, f"its base {told.base.rpartition('/')[2]} is a folder of somebody's machine", "choose one whose base is on the Hub")
+    if scheme == "hub":
+        base = look(rest, field, adapted=False)
+    else:
+        address, folder = builtin(rest, field)
+        base = look_at(folder, address, field)
+    config = read_json(hub.small_file(found, "config.json", MOST_LOOKED_CONFIG, field), field)
+    tokenizer = _tokenizer_files(found, field)
+    tensors, spent = hubweights.tensors(hubweights.choose(found, field, (deltas.FILE, "none")), field, MOST_LOOKED_HEADERS)
+    one = Checkpoint(
+        address=f"hub:{found.repo}@{found.commit}",
+        folder=found.folder,
+        digest=hashlib.sha256(f"hub {found.repo} {found.commit}".encode()).hexdigest()[:32],
+        config=config,
+        labels=labels_of(config, field),
+        tensors=tensors,
+        tokenizer=_tokenizer(found, tokenizer, field, LOOK - _listed(found) - spent) if tokenizer else base.tokenizer,
+        listing=found,
+        files=(deltas.TOLD, "config.json", deltas.FILE, *tokenizer, *_settings(found, field)),
+        weights=(deltas.FILE,),
+        delta=told.structure,
+    )
+    return deltas.joined(one, base, told, field)
 
 
 def _lender(found: Listing, config: dict, field: str, left: int) -> Checkpoint:

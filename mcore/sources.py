@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mcore import adapters, deltas, remote
-from mcore.checkpoints import BUILTIN, Checkpoint, families, look_at
+from mcore.checkpoints import Checkpoint, builtin, look_at
 from mcore.errors import QuestionError
 
 
@@ -15,7 +15,7 @@ def look(address: str, field: str) -> Checkpoint:
     if scheme == "hub":
         return remote.look(rest, field)
     if scheme == "builtin":
-        address, folder = _builtin(rest, field)
+        address, folder = builtin(rest, field)
     else:
         folder = Path(rest).expanduser()
         if not folder.is_dir():
@@ -37,17 +37,6 @@ def _base(address: str, field: str) -> Checkpoint:
     if scheme == "hub":
         return remote.look(rest, field, adapted=False)
     if scheme == "builtin":
-        address, folder = _builtin(rest, field)
+        address, folder = builtin(rest, field)
         return look_at(folder, address, field)
     return look_at(Path(rest).expanduser(), address, field)
-
-
-def _builtin(rest: str, field: str) -> tuple[str, Path]:
-    name, _, step = rest.partition("@")
-    known = families()
-    if name not in known:
-        raise QuestionError(field, f"nothing called {name!r} ships with the app", f"use one of: {', '.join(known)}")
-    step = step or str(known[name][-1])
-    if step not in map(str, known[name]):
-        raise QuestionError(field, f"{name} has no step {step!r}", f"use one of: {', '.join(map(str, known[name]))}")
-    return f"builtin:{name}@{step}", BUILTIN / name / step

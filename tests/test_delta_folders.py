@@ -7,12 +7,13 @@ import shutil
 import sys
 from dataclasses import replace
 
+import plain_training
 import pytest
 import reference
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from mcore import deltas
 from mcore.cli import main
@@ -226,6 +227,8 @@ def test_the_model_at_t_can_be_taken(method, family, recipe, rows, shelf, tmp_pa
     along, out = answered(question, shelf), tmp_path / "out"
     list(export(parse(question), Take(0.4), shelf, out=out))
     at = along["loss"][along["t"].index(0.4)]
+    card = (out / "README.md").read_text()
+    assert ("transformers alone does not open it" in card) == ("library_name" not in card) == (method in INJECTED)
     if method in INJECTED:
         assert (out / deltas.FILE).exists() and abs(answered(tiny.experiment(out, out, rows, points=2), shelf)["loss"][0] - at) < 1e-5
         return
@@ -260,3 +263,55 @@ def test_a_host_counts_what_is_added(recipe, rows):
     with pytest.raises(QuestionError, match="with those that are added"):
         check_size(resolved, room)
     check_size(resolve(parse(tiny.experiment(recipe("full"), recipe("full", seed=2), rows))), room)
+
+
+def test_a_delta_on_the_hub_is_fetched_with_its_base(server, recipe, rows, saved, tmp_path, store):
+    """Tuned from a base on the Hub, sent there, and joined with another one that is trained here."""
+    server.put("org/base", saved("bert", 5, opener=AutoModel))
+    asked = [recipe("adapter", seed=seed) | {"base": "hub:org/base"} for seed in (1, 2)]
+    out = handed_over(asked[0], store, tmp_path / "out")
+    server.put("org/delta", out)
+    expected = answered(tiny.experiment(*asked, rows), store)
+    found = look("hub:org/delta", "a")
+    assert found.delta.bottleneck == 5 and found.base.address.startswith("hub:org/base@") and found.labels == ("no", "yes")
+    result = answered(tiny.experiment("hub:org/delta", asked[1], rows), Store(tmp_path / "other"))
+    assert result["loss"] == expected["loss"]
+
+
+@pytest.mark.parametrize(("base", "said"), [("local:mine@123", "folder of somebody's machine"), ("hub:org/delta", "delta of another model")])
+def test_a_delta_on_the_hub_names_a_base_that_everybody_has(base, said, server, recipe, shelf, tmp_path):
+    folder = shutil.copytree(trained(recipe("adapter"), shelf), tmp_path / "mine")
+    tiny.write(folder / deltas.TOLD, json.loads((folder / deltas.TOLD).read_text()) | {"base": base})
+    server.put("org/delta", folder)
+    with pytest.raises(QuestionError, match=said):
+        look("hub:org/delta", "a")
+
+
+def test_a_training_is_that_of_a_plain_loop_in_which_nothing_else_has_gradients(recipe, rows, saved, store):
+    """With modules of its own: adapters that are put in by hand begin as the recipe's do, and end where they end."""
+    asked = parse_recipe(recipe("adapter", steps=5, learning_rate=0.01, cartography=0))
+    resolved = resolve_recipe(asked)
+    model = plain_training.classifier(saved("bert", 5, opener=AutoModel), ("no", "yes"), 1)
+    tokenizer = AutoTokenizer.from_pretrained(resolved.base.folder)
+    begun = load_file(trained(recipe("adapter", steps=1, learning_rate=1e-12, cartography=0), store) / deltas.FILE)
+    model.requires_grad_(False)
+    model.classifier.requires_grad_(True)
+    for name in [name.removesuffix(".adapter.down.weight") for name in begun if name.endswith("adapter.down.weight")]:
+        put_beside(model.get_submodule(name), {part: begun[f"{name}.adapter.{part}"] for part in ("down.weight", "down.bias", "up.weight", "up.bias")})
+    chosen = resolved.training.rows
+    loss = plain_training.classification(model, tokenizer, chosen.texts, chosen.labels.tolist(), resolved.training.max_length)
+    plain_training.train(model, loss, len(chosen), 5, 8, 0.01, 1)
+    ended = load_file(trained(asked.model_dump(mode="json", exclude_none=True), store) / deltas.FILE)
+    own = dict(model.named_parameters())
+    assert {name for name, tensor in own.items() if tensor.requires_grad} == set(ended)
+    for name, tensor in ended.items():
+        assert torch.allclose(tensor, own[name], atol=1e-6) and not torch.equal(tensor, begun[name]), name
+
+
+def put_beside(layer, tensors):
+    """An adapter behind the layer, whose parameters are called as those of the app's are."""
+    layer.adapter = torch.nn.ModuleDict({part: torch.nn.Linear(*tensors[f"{part}.weight"].shape[::-1]) for part in ("down", "up")})
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            layer.adapter.get_parameter(name).copy_(tensor)
+    layer.register_forward_hook(lambda layer, taken, x: x + layer.adapter["up"](torch.nn.functional.gelu(layer.adapter["down"](x))))

@@ -16,6 +16,7 @@ from mcore.measures import named
 from mcore.names import nats, right, size, t_text, unit
 from mcore.profile import at_home, profile
 from mcore.question import Experiment
+from mcore.resolve import Resolved
 from mcore.taking import DTYPES, Dtype, Take
 from mcore.ui import engine, token, visitor
 from mcore.ui.answer import pause, queued
@@ -29,6 +30,11 @@ MOST_ZIP = 100_000_000  # bytes of a folder that a page sends: whatever it is gi
 SENT = "mc.sent"  # in the session: what was last sent to the Hub
 NEW, OFFER, PUBLIC = "New, private", "Pull request", "New, public"
 SAID = "Every point of the [path] is a whole model: saved, it loads with transformers alone and has the loss that the chart shows."
+
+DELTA = (
+    "At every point of the [path] only what was tuned differs. It is saved beside the address of its base, and has the loss that the chart "
+    "shows as an endpoint of this app; transformers alone cannot open it."
+)
 
 
 def take(now: Standing) -> None:
@@ -44,7 +50,7 @@ def _draw(question: Experiment, was_busy: bool) -> None:
         if any(_busy(job) for job in _jobs(now)) != was_busy:
             st.rerun()
         with st.expander("Take the model at t", icon=":material/download:", key="take"):
-            show(rich(SAID))
+            show(rich(SAID if transformers_opens(now.resolved) else DELTA))
             if refused := st.session_state.pop(engine.REFUSED, None):
                 show(text(refused, "error"))
             left, right = st.columns([1.5, 1], gap="large")
@@ -53,6 +59,11 @@ def _draw(question: Experiment, was_busy: bool) -> None:
                 _folder(now, chosen)
             with right:
                 _hub(now, chosen)
+
+
+def transformers_opens(resolved: Resolved) -> bool:
+    """Whether a point of the path is a model that transformers alone has the code of."""
+    return resolved.structure is None or resolved.structure.kind != "injected"
 
 
 def _form(now: Standing) -> Take:
@@ -76,6 +87,9 @@ def _form(now: Standing) -> Take:
 
 def _folder(now: Standing, chosen: Take) -> None:
     """The button, or how far it is, or what there is to take."""
+    if wrong := _wrong(now, chosen):
+        show(text(wrong, "error"))
+        return
     key = taking.key(now.resolved, chosen)
     visitor.remember(key)
     job, folder = engine.engine().jobs.latest(key), engine.engine().store.folder(key)
