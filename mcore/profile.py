@@ -50,7 +50,7 @@ LIMITS = tuple(field.name for field in fields(Profile) if field.name not in ("ho
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HOSTED = Profile(
     hosted=True, steps=1_000, batch_size=64, rows=2_000, answers=20_000, max_length=256, points=101, tasks=3,
-    parameters=150_000_000, bytes=1_000_000_000, queued=3, questions=40, store=10_000_000_000, memory=6_000_000_000, downloads=10_000_000_000,
+    parameters=150_000_000, bytes=1_000_000_000, queued=3, questions=60, store=10_000_000_000, memory=6_000_000_000, downloads=10_000_000_000,
 )  # fmt: skip (two cores and 16 GB, shared by everybody who comes)
 
 

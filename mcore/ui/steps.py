@@ -24,17 +24,18 @@ CHART, BESIDE = 2.3, 1
 MEASURES = {"loss_chord": "loss above the chord", "loss_mean": "loss above the ends' mean", "accuracy_chord": "accuracy lost"}
 SHARES = {"best": "best model on the line", "average": "mean over the line"}
 INTERVAL = "Bars: 95 % over [seed]s and examples (Student's t; pairs share models, which counts). A dot is a pair: click it for its curve."
+OF_TASKS = "Bars: 95 % over [seed]s (Student's t) and examples. A dot is a pair: click it for its curve."
 ONE_PAIR = "Bars: 95 % over examples alone, since two seeds make one pair. A dot is a pair: click it for its curve."
 COMMAND = """while IFS= read -r question; do
   printf '%s' "$question" > question.json
   python -m mcore run question.json --out "result-$((++n)).json"
 done < questions.jsonl"""
 STYLE = """<style>
-.mc-table a { color: var(--mc-text); text-underline-offset: .2em; }
+.mc-table a { color: var(--mc-text); text-underline-offset: .2em; white-space: nowrap; }
 .st-key-steps-chart, .st-key-kept-chart { min-height: 400px; }
 @media (max-width: 640px) {
   .st-key-boundary [data-testid="stHorizontalBlock"] { gap: .6rem; }
-  .st-key-boundary [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { min-width: calc(50% - .6rem); flex: 1 1 calc(50% - .6rem); }
+  .st-key-boundary [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { min-width: calc(50% - .6rem); flex: 0 1 calc(50% - .6rem); }
 }
 </style>"""
 
@@ -76,7 +77,7 @@ def _kept(answer: Mapping, sweep: Sweep, links: Mapping[str, str]) -> None:
     with left, st.container(key="kept-chart"):
         draw(steps_chart, answer, measure, dark(), links, key="kept-over-pretraining")
     with right:
-        _beside(kept_told(answer, measure), definition(measure), INTERVAL)
+        _beside(kept_told(answer, measure), definition(measure), OF_TASKS)
     show(
         text("What is kept of both tasks along t, from A to B", "head"),
         text("Thick: the mean of the seeds. 100 %: as good as the model tuned on that task; 0 %: no better than always one label. The ring: most of both.", "quiet"),
@@ -136,7 +137,7 @@ def _table(rows: list[Mapping], names: tuple[str, ...], links: Mapping[str, str]
             + "".join(f'<td class="mc-right">{escape(cell)}</td>' for cell in cells) + "</tr>"
         )  # fmt: skip
     top = "".join(f'<th scope="col" class="{"mc-left" if i == 0 else "mc-right"}">{escape(head)}</th>' for i, head in enumerate(heads))
-    frame = f'<div class="mc-frame mc-ways" tabindex="0" role="region" aria-label="Pairs, {kind}">'
+    frame = f'<div class="mc-frame" tabindex="0" role="region" aria-label="Pairs, {kind}">'
     return f'{frame}<table class="mc-table"><thead><tr>{top}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
