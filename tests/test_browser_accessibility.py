@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from app_in_browser import HOME, at_rest, lacking
 from browser_fixtures import carry_out, question
+from test_page_layers import ASKED, look
 
 from mcore.link import link
 from mcore.presets import first_question
@@ -26,6 +27,7 @@ PLACES = [  # name, address, what is pressed there (a role and a name)
     *((name, "" if name == "Home" else f"{name}?{{link}}", None) for _, name in PAGES),
     *((f"Compare, {pressed[1]}", "Compare?{link}", pressed) for pressed in OPENED),
     *((f"Knowledge, {tab}", f"Knowledge?{{training}}&tab={tab}&segment=0.5,0.583333", None) for tab in ("forgetting", "held")),
+    ("Compare, Representations", "Compare?{layers}&tab=Representations", None),
     *((f"{name}, a broken link", f"{name}?v=1&q=broken", None) for name in ("Compare", "Knowledge")),
 ]
 
@@ -39,11 +41,13 @@ def axe() -> str:
 
 @pytest.fixture(scope="module")
 def finished(store_folder: Path) -> dict[str, str]:
-    """Links to questions whose answers are in the store: about held-out rows, and about rows that were trained on."""
+    """Links to questions whose answers are in the store: about held-out rows, about rows that were trained on, about layers."""
     training = question(tasks=[{"task": "builtin:speech", "split": "train", "limit": 200}], points=13)
     for asked in (first_question(), training):
         carry_out(asked, Store(store_folder))
-    return {"link": link(first_question()), "training": link(training)}
+    carry_out(ASKED, Store(store_folder))
+    look(ASKED, Store(store_folder))
+    return {"link": link(first_question()), "training": link(training), "layers": link(ASKED)}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
