@@ -81,5 +81,5 @@ def resampled_means(values: np.ndarray, weights: np.ndarray | None, resamples: i
     """(Weighted) means over examples drawn with replacement: ``[series, examples]`` → ``[resamples, series]``."""
     drawn = counts(values.shape[1], resamples, seed)
     if weights is None:
-        return np.concatenate([block @ values.T / values.shape[1] for block in drawn])
+        return np.concatenate([block.astype(np.float64) @ values.T / values.shape[1] for block in drawn])  # as floats: ten times as fast
     return np.concatenate([block @ (values * weights).T / (block @ weights)[:, None] for block in drawn])
