@@ -83,6 +83,7 @@ def test_asked_again_nothing_is_computed_and_the_report_says_so(carried, finding
     again = carrying.Carried(findings, carried[2])
     assert {type(event) for event in again} == {Done}
     assert again.report.kept == 6 and again.report.findings["F1"].effects == carried[0].report.findings["F1"].effects
+    assert again.report.seconds == pytest.approx(carried[0].report.seconds, abs=0.5)  # what it took then
 
 
 def test_a_question_that_cannot_be_answered_is_named_and_its_seed_left_out(carried, findings):

@@ -31,8 +31,8 @@ def shipped(monkeypatch) -> reports.Report:
     """A run of two findings in the place of the one that ships: one shown, one not."""
     high = dict.fromkeys(FINDINGS["F4"].panels[0].groups, 0.01)
     found = {"F3": barriers("F3", {"straight line": 0.1, "curve with one bend": 0.01}), "F4": barriers("F4", high)}
-    entries = {id: reports.told(FINDINGS[id], one, {}, 60.0) for id, one in found.items()}
-    made = reports.report(entries, 1200, 1.9, 0)
+    entries = {id: reports.told(FINDINGS[id], one, {}, 600.0) for id, one in found.items()}
+    made = reports.report(entries, 1.9, 0)
     monkeypatch.setattr(ui.reports, "shipped", lambda: made)
     return made
 

@@ -13,6 +13,7 @@ from mcore import study
 from mcore.errors import McoreError, QuestionError
 from mcore.events import Asked, Event, Missed
 from mcore.findings.answers import answers, together
+from mcore.findings.finding import Asked as AskedOf
 from mcore.findings.finding import Finding, outcome
 from mcore.findings.report import Report, report, told, written
 from mcore.store import Store
@@ -22,7 +23,10 @@ FILE = "findings.json"
 
 
 class Carried:
-    """One run. Iterating it carries it out and yields its events; ``report`` is there afterwards."""
+    """One run. Iterating it carries it out and yields its events; ``report`` is there afterwards.
+
+    What a question took that was answered before is what it took then.
+    """
 
     def __init__(self, findings: Mapping[str, Finding], store: Store, stop: Callable[[], bool] = lambda: False):
         self.findings, self.store, self.stop = findings, store, stop
@@ -31,9 +35,9 @@ class Carried:
     def __iter__(self) -> Iterator[Event]:
         asked, askers = together(self.findings)
         expected = study.expected(asked, self.store)
-        began, missed, loads = time.monotonic(), {}, []
+        missed, loads = {}, []
         seconds: dict[str, float] = dict.fromkeys(self.findings, 0.0)
-        name, since = None, began
+        name, since = None, time.monotonic()
         for event in run_study(asked, self.store, self.stop):
             if isinstance(event, Asked):
                 _count(seconds, askers, name, since)
@@ -43,13 +47,19 @@ class Carried:
                 missed |= {(id, one.name): event.sentence for id, one in askers[event.name]}
             yield event
         _count(seconds, askers, name, since)
-        entries = {}
+        entries, kept = {}, 0
         for id, finding in self.findings.items():
-            found = outcome(finding, answers(finding, self.store))
-            entries[id] = told(finding, found, {one: why for (of, one), why in missed.items() if of == id}, seconds[id])
-        unasked = {name for name, asking in askers.items() if (asking[0][0], asking[0][1].name) in missed}
-        kept = sum(not one for name, one in expected.items() if name not in unasked)
-        self.report = report(entries, time.monotonic() - began, round(mean(loads), 1) if loads else None, kept)
+            there = answers(finding, self.store)
+            before = [one.name for one in finding.asked if (name := _first(askers, id, one)) and not expected[name] and one.name in there]
+            spent = seconds[id] + sum(there[name].result["timing"].get("seconds", 0.0) for name in before)
+            entries[id] = told(finding, outcome(finding, there), {one: why for (of, one), why in missed.items() if of == id}, spent)
+            kept += len(before)
+        self.report = report(entries, round(mean(loads), 1) if loads else None, kept)
+
+
+def _first(askers: Mapping[str, list[tuple[str, AskedOf]]], id: str, one: AskedOf) -> str | None:
+    """The study's name of a question of this finding that no finding before it asks."""
+    return next((name for name, asking in askers.items() if asking[0] == (id, one)), None)
 
 
 def _count(seconds: dict[str, float], askers: Mapping, name: str | None, since: float) -> None:

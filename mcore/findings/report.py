@@ -115,7 +115,7 @@ class Report(Part):
     machine: Machine
     versions: Annotated[dict[Words, Words], Field(max_length=50)]
     seconds: Annotated[float, Field(ge=0, le=1e9)]
-    kept: Annotated[int, Field(ge=0, le=10_000)] = 0  # questions of which something was in the store before: their time is not in ``seconds``
+    kept: Annotated[int, Field(ge=0, le=10_000)] = 0  # questions that had been answered before, in another sitting
     findings: Annotated[dict[Annotated[str, Field(pattern=r"^F[1-9]$")], Told], Field(min_length=1, max_length=9)]
 
 
@@ -190,12 +190,12 @@ def _told_effect(one: Effect) -> ToldEffect:
     )  # fmt: skip
 
 
-def report(findings: Mapping[str, Told], seconds: float, load: float | None, kept: int) -> Report:
+def report(findings: Mapping[str, Told], load: float | None, kept: int) -> Report:
     """Of a run that has just ended here."""
     return Report(
         version=1, date=datetime.now(UTC).date().isoformat(), machine=Machine(cores=_cores(), processor=_processor(), load=load),
         versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
-        seconds=round(seconds, 1), kept=kept, findings=dict(findings),
+        seconds=round(sum(one.seconds for one in findings.values()), 1), kept=kept, findings=dict(findings),
     )  # fmt: skip
 
 

@@ -91,7 +91,8 @@ def shipped_mark(told: Report) -> str:
     on = f"{machine.cores} cores" + (f" ({machine.processor})" if machine.processor else "")
     busy = machine.load is not None and machine.load > 1.5 * machine.cores
     beside = f", beside other work (load {machine.load:g})" if busy else ""
-    return f"shipped run of {told.date} · {duration(told.seconds)} on {on}{beside}"
+    sittings = ", in several sittings" if told.kept else ""
+    return f"shipped run of {told.date} · {duration(told.seconds)} on {on}{beside}{sittings}"
 
 
 def _overview_row(finding: Finding, shipped: Report | None, is_open: bool) -> None:
