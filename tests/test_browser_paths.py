@@ -30,7 +30,7 @@ def line(saved, tmp_path_factory, store_folder: Path):
 
 def test_a_curve_that_was_chosen_by_hand_is_fitted_and_stands_beside_the_line(page: Page, line, address: str) -> None:
     page.goto(f"{address}/Compare?{link(line)}")
-    expect(page.get_by_text("from the store")).to_be_visible()
+    expect(page.get_by_text("from the store")).to_be_visible(timeout=60_000)  # the first page that this app draws
     page.get_by_role("radio", name="Bézier curve").click()
     at_rest(page)
     page.get_by_role("button", name="Settings").click()
