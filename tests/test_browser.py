@@ -13,6 +13,7 @@ import pytest
 from app_in_browser import CHART, SHOTS, at_rest
 from browser_fixtures import RECIPE, question
 
+from mcore.findings.every import FINDINGS
 from mcore.link import link
 from mcore.presets import first_question
 from mcore.ui.theme import PAGES
@@ -103,6 +104,16 @@ def test_what_is_changed_is_in_the_address_and_back_undoes_it(page: Page, addres
     page.go_forward()
     expect(page).to_have_url(changed)
     expect(points).to_have_value("17")
+
+
+def test_each_finding_has_an_address_of_its_own_and_back_leads_to_the_one_before(page: Page, address: str) -> None:
+    page.goto(f"{address}/Findings")
+    for id in ("F3", "F5"):
+        page.get_by_role("button", name=f"{id} ·").click()
+        expect(page.locator("h2").first).to_have_text(f"{id}. {FINDINGS[id].claim}", timeout=30_000)
+        expect(page).to_have_url(f"{address}/Findings?finding={id}")
+    page.go_back()
+    expect(page.locator("h2").first).to_have_text(f"F3. {FINDINGS['F3'].claim}", timeout=30_000)
 
 
 def test_the_figure_and_the_numbers_can_be_downloaded(page: Page, address: str) -> None:
