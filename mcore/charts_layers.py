@@ -135,7 +135,8 @@ def cka_told(told: Mapping) -> list[str]:
     between = _at(told, "cka_a", 1.0) if len(endpoints(way(told))) == 2 else None
     if between and (pairs := [(value, name) for value, name in zip(between, names, strict=True) if value is not None]):
         (least, where), (most, there) = min(pairs), max(pairs)
-        found.append(f"The features of A and B themselves are least alike in {_the(where)} (CKA {plain(least, 2)})" + (f" and most in {_the(there)} ({plain(most, 2)})." if where != there else "."))
+        also = f" and most in {_the(there)} ({plain(most, 2)})" if where != there else ""
+        found.append(f"The features of A and B themselves are least alike in {_the(where)} (CKA {plain(least, 2)}){also}.")
     inside = [(i, t) for i, t in enumerate(told["t"]) if 0 < t < 1]
     nearest = [
         (max(a, b), a, b, names[k], t)
@@ -145,7 +146,8 @@ def cka_told(told: Mapping) -> list[str]:
     ]
     if nearest:
         _, a, b, name, t = min(nearest)
-        found.append(f"On the way {_the(name)} {'are' if name == 'embeddings' else 'is'} farthest from both at t = {t_text(t)}: {plain(a, 2)} with A, {plain(b, 2)} with B.")
+        farthest = f"{_the(name)} {'are' if name == 'embeddings' else 'is'} farthest from both"
+        found.append(f"On the way {farthest} at t = {t_text(t)}: {plain(a, 2)} with A, {plain(b, 2)} with B.")
     return found
 
 
@@ -176,7 +178,12 @@ def margin(told: Mapping) -> str:
 
 
 def _side_told(told: Mapping, side: str) -> list[str]:
-    cells = [(value, layer, t) for t, of_t in zip(told["t"], told[f"cka_{side}"], strict=True) for layer, value in zip(told["layers"], of_t, strict=True) if value is not None]
+    cells = [
+        (value, layer, t)
+        for t, of_t in zip(told["t"], told[f"cka_{side}"], strict=True)
+        for layer, value in zip(told["layers"], of_t, strict=True)
+        if value is not None
+    ]
     if not cells:
         return ["Nothing is computed yet."]
     value, layer, t = min(cells)

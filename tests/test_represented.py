@@ -106,7 +106,8 @@ def test_asked_a_second_time_nothing_runs_and_anew_it_is_the_same(once, question
     assert answer(question, store)[0]["representation"] == once[0]["representation"]
     monkeypatch.setattr(representing, "States", None)
     again, told = answer(question, store)
-    assert again["representation"] == once[0]["representation"] and [type(event).__name__ for event in told if not isinstance(event, events.PointReady)] == ["Resolved", "Done"]
+    assert again["representation"] == once[0]["representation"]
+    assert [type(event).__name__ for event in told if not isinstance(event, events.PointReady)] == ["Resolved", "Done"]
 
 
 def test_without_these_probes_no_layer_is_looked_at_and_old_identities_hold(question, store, monkeypatch):
@@ -256,7 +257,7 @@ def test_what_cannot_be_asked_names_its_field(question, saved, tmp_path):
         ({**question, "representation": {"task": {"task": "builtin:none"}}}, "representation.task.task"),
         ({**question, "representation": {"task": {**question["tasks"][0], "limit": 119}}}, "representation.task.split: 0 training rows are left"),
         (tiny.experiment(*language, tokens, probes=["readout"]), "representation.task: a read-out needs labels"),
-        (tiny.experiment(*language, tokens, probes=["cka"], representation={"pool": "first"}), "representation.pool: no token of this model sees those after it"),
+        (tiny.experiment(*language, tokens, probes=["cka"], representation={"pool": "first"}), "representation.pool: no token of this model sees"),
     ]
     for asked, told in wrong:
         with pytest.raises(QuestionError) as error:
@@ -291,9 +292,11 @@ def test_what_is_asked_of_layers_means_nothing_without_the_probes(question):
 
 @pytest.mark.parametrize(("path", "value", "field"), [
     (("cka_a", 0, 0), 1.5, "representation.cka_a.0.0"), (("cka_a", 0, 0), "1", "representation.cka_a.0.0"), (("cka_a", 0), [1.0], "representation.cka_a"),
-    (("cka_b",), [[1.0] * 3], "representation.cka_b"), (("readout", 1, 2), -0.2, "representation.readout"), (("control", 1, 2), float("nan"), "representation.control.1.2"),
+    (("cka_b",), [[1.0] * 3], "representation.cka_b"), (("readout", 1, 2), -0.2, "representation.readout"),
+    (("control", 1, 2), float("nan"), "representation.control.1.2"),
     (("t",), [0, 0.25, 0.5, 0.75], "representation.t"), (("t",), [0, 0.5, 0.25, 1], "representation.t"), (("measure",), "beauty", "representation.measure"),
-    (("pool",), "max", "representation.pool"), (("layers",), ["x"], "representation.cka_a"), (("rows",), [None], "representation.rows.0"), (("task",), "builtin:speech", "representation.task"),
+    (("pool",), "max", "representation.pool"), (("layers",), ["x"], "representation.cka_a"),
+    (("rows",), [None], "representation.rows.0"), (("task",), "builtin:speech", "representation.task"),
 ])  # fmt: skip
 def test_a_file_in_which_the_layers_do_not_fit_together_is_refused(once, path, value, field):
     copy = json.loads(json.dumps(once[0]))

@@ -140,8 +140,8 @@ def _offer(now: Standing, wanted: tuple[str, ...] | list[str]) -> None:
         st.rerun()  # the whole page: its question has changed
     resolved = engine.resolved(question)
     looks = len(question.ts())
-    took = duration(cost(resolved, dict.fromkeys("ab", True), {}, looks=looks).seconds)
-    show(text(f"It runs the model again at {looks} t, on {resolved.representation.computed:,} rows: {took if took.startswith('under') else f'about {took}'} here.", "quiet"))
+    rows, took = resolved.representation.computed, duration(cost(resolved, dict.fromkeys("ab", True), {}, looks=looks).seconds)
+    show(text(f"It runs the model again at {looks} t, on {rows:,} rows: {took if took.startswith('under') else f'about {took}'} here.", "quiet"))
 
 
 def _asked(question: Experiment, wanted: tuple[str, ...] | list[str]) -> tuple[Experiment | None, str]:
