@@ -86,7 +86,9 @@ def _interval(mean: Mapping, measure: str) -> str:
     return f" (95 % interval {low} to {high})"
 
 
-def _steps(answer: Mapping, measure: str, look: Theme, width: int | str, heights: tuple[int, int, int], links: Mapping[str, str] | None = None) -> alt.LayerChart:
+def _steps(
+    answer: Mapping, measure: str, look: Theme, width: int | str, heights: tuple[int, int, int], links: Mapping[str, str] | None = None
+) -> alt.LayerChart:
     high, gap, low = heights
     of = answer[KINDS.get(measure, "seeds")]
     pairs = [_dot(one, measure) for one in of["pairs"] if one.get(measure)]

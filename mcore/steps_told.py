@@ -22,7 +22,8 @@ def barrier_told(answer: Mapping, measure: str) -> list[str]:
     found = answer["seeds"]["measures"][measure]
     what = {"accuracy_chord": "the accuracy lost between two seeds"}.get(measure, "the barrier between two seeds")
     said = _ends(found["means"], measure, what)
-    return [*said, *_trend(found["trend"], _whole(answer), ("The barrier falls", "The barrier rises") if measure != "accuracy_chord" else ("Less is lost", "More is lost")), *_unlearned(answer, "seeds")]
+    words = ("Less is lost", "More is lost") if measure == "accuracy_chord" else ("The barrier falls", "The barrier rises")
+    return [*said, *_trend(found["trend"], _whole(answer), words), *_unlearned(answer, "seeds")]
 
 
 def kept_told(answer: Mapping, measure: str = "best") -> list[str]:

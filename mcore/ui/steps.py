@@ -26,6 +26,7 @@ SHARES = {"best": "best model on the line", "average": "mean over the line"}
 INTERVAL = "Bars: 95 % over [seed]s and examples (Student's t; pairs share models, which counts). A dot is a pair: click it for its curve."
 OF_TASKS = "Bars: 95 % over [seed]s (Student's t) and examples. A dot is a pair: click it for its curve."
 ONE_PAIR = "Bars: 95 % over examples alone, since two seeds make one pair. A dot is a pair: click it for its curve."
+PANEL = "Thick: the mean of the seeds. 100 %: as good as the model tuned on that task; 0 %: no better than always one label. The ring: most of both."
 COMMAND = """while IFS= read -r question; do
   printf '%s' "$question" > question.json
   python -m mcore run question.json --out "result-$((++n)).json"
@@ -80,7 +81,7 @@ def _kept(answer: Mapping, sweep: Sweep, links: Mapping[str, str]) -> None:
         _beside(kept_told(answer, measure), definition(measure), OF_TASKS)
     show(
         text("What is kept of both tasks along t, from A to B", "head"),
-        text("Thick: the mean of the seeds. 100 %: as good as the model tuned on that task; 0 %: no better than always one label. The ring: most of both.", "quiet"),
+        text(PANEL, "quiet"),
     )
     with st.container(key="boundary"):
         wide = _in_a_row(len(answer["steps"]))
@@ -149,14 +150,20 @@ def _number(number: Mapping | None, measure: str) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def _mean(mean: Mapping, measure: str) -> tuple[str, str]:
+    """The mean of a step's pairs, and its interval."""
+    if mean["low"] is None:
+        return told(mean["value"], measure), "–"
+    interval = (mean["low"], mean["high"])
+    return told(mean["value"], measure, interval), " to ".join(told(end, measure, interval).removesuffix(" nats") for end in interval)
+
+
 def _numbers(answer: Mapping, sweep: Sweep) -> None:
     """Means and trends, and everything as files."""
-    rows = []
-    for kind, names in (("seeds", BARRIERS), ("tasks", KEPT)):
-        for name in names:
-            for one in answer[kind]["measures"][name]["means"]:
-                interval = "–" if one["low"] is None else _number({"value": one["value"], **one}, name).partition(" ")[2].strip("[]").replace(", ", " to ")
-                rows.append([{**MEASURES, **SHARES}[name], f"{one['step']:,}", told(one["value"], name, (one["low"] or 0, one["high"] or 1)), interval, one["over"] or "–", str(one["pairs"])])
+    rows = [
+        [{**MEASURES, **SHARES}[name], f"{one['step']:,}", *_mean(one, name), one["over"] or "–", str(one["pairs"])]
+        for kind, names in (("seeds", BARRIERS), ("tasks", KEPT)) for name in names for one in answer[kind]["measures"][name]["means"]
+    ]  # fmt: skip
     show(table(["measure", "step", "mean of pairs", "95 % interval", "over", "pairs"], rows, "Means by step"))
     measure, share = st.session_state.get("barrier-of"), st.session_state.get("kept-of")
     measure = next((name for name, word in MEASURES.items() if word == measure), "loss_chord")

@@ -61,7 +61,8 @@ def known_history(view: View) -> History:
     with st.spinner(plain_label(f"On the Hub: looking for the steps of {name.removeprefix('hub:')} …")):
         try:
             if not reachable():
-                raise NoAnswer("base", f"the Hub did not answer for {name}: there is no network", "choose a family that ships with the app, or try again in half a minute")
+                right = "choose a family that ships with the app, or try again in half a minute"
+                raise NoAnswer("base", f"the Hub did not answer for {name}: there is no network", right)
             return _asked_for(name, access.private_part())
         except NoAnswer:
             if PLACE not in name:
@@ -85,7 +86,8 @@ def sweep_form(view: View, known: History | None) -> None:
         with third:
             _task("Second task", "other", view.other)
         with fourth:
-            st.selectbox("Seeds", range(2, MOST_SEEDS + 1), help="Of each step so many models are tuned, and every two of them are a pair.", **_bound("seeds", view.seeds))
+            about = "Of each step so many models are tuned, and every two of them are a pair."
+            st.selectbox("Seeds", range(2, MOST_SEEDS + 1), help=about, **_bound("seeds", view.seeds))
         if known is not None:
             _steps(view, known)
         _more(view)
@@ -105,7 +107,8 @@ def _task(label: str, name: str, given: str | None) -> None:
     known = [*(f"builtin:{one}" for one in tasks.declarations()), *tasks.known()]
     known = known if given is None or given in known else [*known, given]
     none = [NO_OTHER] if name == "other" else []
-    told = "Its models are paired by their seeds." if name == "task" else "With one, A is tuned on the first task and B on the second: how well are both kept on the line?"
+    second = "With one, A is tuned on the first task and B on the second: how well are both kept on the line?"
+    told = "Its models are paired by their seeds." if name == "task" else second
     st.selectbox(
         label, [*none, *known], format_func=inputs.task_shown, accept_new_options=True, help=told,
         **_bound(name, given or NO_OTHER, lambda words: None if words in (None, NO_OTHER) else addresses.data(words)),
@@ -123,7 +126,8 @@ def _steps(view: View, known: History) -> None:
     typed = "" if known.steps else "The Hub did not say which steps there are: type them."
     st.multiselect(
         "Steps", every, format_func=lambda one: f"{int(one):,}" if one.isdigit() else one, accept_new_options=not known.steps, max_selections=MOST_CHOSEN,
-        placeholder="Choose steps" if known.steps else "Type a step, then Enter", help=f"Up to {MOST_CHOSEN}. {typed}".strip(), **_bound("steps", now, _step_numbers),
+        placeholder="Choose steps" if known.steps else "Type a step, then Enter", help=f"Up to {MOST_CHOSEN}. {typed}".strip(),
+        **_bound("steps", now, _step_numbers),
     )  # fmt: skip
 
 
