@@ -51,11 +51,18 @@ def _values(rows: Sequence[Mapping], panel: Mapping, group: str | None = None) -
     return [row["value"] for row in rows if row["panel"] == panel["name"] and group in (None, row["x"])]
 
 
+def _ends(values: Sequence[float]) -> tuple[float, ...]:
+    return (student(values).low, student(values).high) if len(values) >= FEWEST else ()
+
+
 def _chart(panel: Mapping, rows: Sequence[Mapping], beside: Sequence[Mapping], look: Theme, width: int | str) -> alt.LayerChart:
     mine = [dict(row) for row in rows if row["panel"] == panel["name"]]
     bound = [panel["bound"]] if panel.get("bound") is not None else []
     every = [0.0, *bound, *(_values([*rows, *beside], panel) or [1.0])]
-    domain = growing(every, (), 0.06, floor=0.0 if min(every) >= 0 else -math.inf)
+    below = min(every) < 0
+    for some in (rows, beside):  # what is never below 0 has intervals that are cut there
+        every += [end for group in panel["groups"] for end in _ends(_values(some, panel, group)) if end > 0 or below]
+    domain = growing(every, (), 0.06, floor=-math.inf if below else 0.0)
     layers, height = _groups(panel, mine, domain, look) if panel["groups"] else _lines(panel, mine, domain, look)
     return finish(alt.layer(*layers), look, width, height, finding_told(panel, rows))
 
@@ -88,7 +95,7 @@ def _groups(panel: Mapping, rows: list[dict], domain: tuple[float, float], look:
         _layer([]).mark_point().encode(x=x, y=y),
         *_bounds(panel, look, height),
         _layer(rows).mark_line(stroke=look.line, strokeWidth=1, opacity=0.45).encode(x="value:Q", y=alt.Y("x:N", sort=groups), detail="seed:N", order=alt.Order("place:Q")),
-        _layer(means).mark_rule(strokeWidth=6, opacity=0.28).encode(x="low:Q", x2="high:Q", y=alt.Y("x:N", sort=groups), color=colour),
+        _layer(means).mark_rule(strokeWidth=6, opacity=0.28, clip=True).encode(x="low:Q", x2="high:Q", y=alt.Y("x:N", sort=groups), color=colour),
         _layer(rows).mark_circle(size=46, opacity=0.75, stroke=look.ground, strokeWidth=0.8).encode(x="value:Q", y=alt.Y("x:N", sort=groups), color=colour),
         _layer(means).mark_tick(thickness=3, size=22).encode(x="value:Q", y=alt.Y("x:N", sort=groups), color=colour),
         _layer(rows).mark_circle(opacity=0, size=260).encode(x="value:Q", y=alt.Y("x:N", sort=groups), tooltip=_tips(panel)),

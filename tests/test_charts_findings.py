@@ -60,6 +60,15 @@ def test_the_value_with_a_meaning_is_named_and_lies_on_the_axis():
     assert low <= 0 and high >= 0.05 and "connected up to here" in values(chart, "text")
 
 
+def test_the_axis_holds_every_interval_and_what_is_never_below_zero_is_cut_there():
+    wide = [row("barrier", "head seed", 1, 0.01), row("barrier", "head seed", 2, 0.05)]
+    low, high = layers(finding_chart(BARRIERS, wide))[0]["encoding"]["x"]["scale"]["domain"]
+    assert low == 0 and high >= student([0.01, 0.05]).high
+    signed = [*wide, row("barrier", "data order", 1, -0.01)]
+    assert layers(finding_chart(BARRIERS, signed))[0]["encoding"]["x"]["scale"]["domain"][0] <= student([0.01, 0.05]).low
+    assert all(layer["mark"].get("clip") for layer in layers(finding_chart(BARRIERS, wide)) if layer["mark"].get("opacity") == 0.28)
+
+
 def test_two_runs_are_drawn_on_one_axis():
     beside = [row("barrier", "head seed", 1, 0.4)]
     domains = [layers(chart)[0]["encoding"]["x"]["scale"]["domain"] for chart in (finding_chart(BARRIERS, ROWS), finding_chart(BARRIERS, ROWS, beside), finding_chart(BARRIERS, [*ROWS, *beside]))]
