@@ -25,7 +25,9 @@ from mcore.store import Store
 
 FACTOR = ".lora_A.default.weight"  # how the name ends of the first factor beside a matrix
 OTHER = ".lora_B.default.weight"
-ADDED = re.compile(r"\.(adapter\.(down|up)\.(weight|bias)|prefix\.(keys|values)|lora_[AB]\.default\.weight|bias)$")  # behind the name of a module
+ADDED = re.compile(
+    r"\.(adapter\.(down|up)\.(weight|bias)|prefix\.(keys|values)|lora_[AB]\.default\.weight|bias)$"
+)  # behind the name of a module
 BLOCK = re.compile(r"(.*?\.)(\d+)\.")  # of a repeated layer: the stack, its number
 FILE = "model.safetensors"
 VERSION = 1  # of what merged weights are
@@ -99,7 +101,11 @@ def changes(delta: WeightSet, structure: Structure, model: PreTrainedModel) -> I
 
 def merge(model: PreTrainedModel) -> None:
     """Put plain matrices, with what LoRA adds to them, in the place of those that have factors beside them; nothing where there are none."""
-    wrapped = [(name, module) for name, module in model.named_modules() if hasattr(module, "lora_A") and hasattr(module, "get_base_layer")]
+    wrapped = [
+        (name, module)
+        for name, module in model.named_modules()
+        if hasattr(module, "lora_A") and hasattr(module, "get_base_layer")
+    ]
     for name, module in wrapped:
         module.merge()
         parent, _, last = name.rpartition(".")

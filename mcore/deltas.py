@@ -81,10 +81,17 @@ def base_address(folder: Path, field: str) -> str:
     if scheme != "local" or "\0" in rest:
         return told.base
     name = rest.rpartition("@")[0] or rest
-    for place in (Path(rest).expanduser(), *([folder / rest, folder.parent / name] if not Path(name).is_absolute() else [])):
+    for place in (
+        Path(rest).expanduser(),
+        *([folder / rest, folder.parent / name] if not Path(name).is_absolute() else []),
+    ):
         if place.is_dir() and place.resolve() != folder.resolve():
             return f"local:{place.absolute()}"
-    raise QuestionError(field, f"its base, the folder {name}, is not there", f"put that folder beside it, or write its path as the base in {TOLD}")
+    raise QuestionError(
+        field,
+        f"its base, the folder {name}, is not there",
+        f"put that folder beside it, or write its path as the base in {TOLD}",
+    )
 
 
 def write(folder: Path, structure: Structure, base: str, digest: str, parameters: int) -> None:
@@ -121,12 +128,20 @@ def look_at(folder: Path, address: str, base: Checkpoint, field: str, digest: st
 def joined(one: Checkpoint, base: Checkpoint, told: Told, field: str, digest: str = "") -> Checkpoint:
     """The delta ``one`` on its base, whose tensors it has too. Raises ``QuestionError`` where it cannot be one of that base."""
     if base.digest != told.base_digest:
-        raise QuestionError(field, f"its base {told.base} is no longer what it was tuned on", "put the base back, or tune it again")
+        raise QuestionError(
+            field, f"its base {told.base} is no longer what it was tuned on", "put the base back, or tune it again"
+        )
     if base.delta:
         raise QuestionError(field, f"its base {told.base} is not a whole model", "make the folder again")
     check_config(one.config, field)
     kind = one.config.get("model_type")
     if kind != base.config.get("model_type") or kind not in methods.ARCHITECTURES:
-        raise QuestionError(field, f"its config.json describes another architecture than that of its base {told.base}", "make the folder again")
+        raise QuestionError(
+            field,
+            f"its config.json describes another architecture than that of its base {told.base}",
+            "make the folder again",
+        )
     whole = digest or hashlib.sha256(f"delta {one.digest} {base.digest}".encode()).hexdigest()[:32]
-    return replace(one, digest=whole, base=base, tensors=base.tensors | one.tensors, notices=(*base.notices, *one.notices))
+    return replace(
+        one, digest=whole, base=base, tensors=base.tensors | one.tensors, notices=(*base.notices, *one.notices)
+    )

@@ -31,7 +31,10 @@ DEFAULTS: dict[
     "prefix": {"prefix_length": 16, "init_scale": 0.3, "layers": "all", "train_norms": False},
     "bitfit": {"layers": "all"},
 }
-RATES = {"prefix": 1e-2, "bitfit": 2e-3}  # learning rates at which these learn in as few steps as the others at a usual one (tried on a built-in task)
+RATES = {
+    "prefix": 1e-2,
+    "bitfit": 2e-3,
+}  # learning rates at which these learn in as few steps as the others at a usual one (tried on a built-in task)
 SEEDED = ("lora", "adapter", "prefix")  # what they add begins at random
 STRUCTURAL = (
     "layers",

@@ -65,7 +65,9 @@ def made(base: Checkpoint, resolved: ResolvedRecipe, store: Store, field: str) -
     model = built(base, f"{field}.base", resolved.kind)
     tensors, weights = tensors_of(model), weights_of(base, model, store, f"{field}.base", resolved.kind)
     if lacking := next((name for name in tensors if name not in weights.names), None):
-        raise QuestionError(f"{field}.base", f"the tensor {lacking} is missing", "use a checkpoint that was saved whole")
+        raise QuestionError(
+            f"{field}.base", f"the tensor {lacking} is missing", "use a checkpoint that was saved whole"
+        )
     with torch.no_grad():
         blend(tensors, [weights], [1.0])
     return model, tokenizer_of(base)
@@ -81,7 +83,13 @@ def leave(resolved: ResolvedRecipe, model: PreTrainedModel, names: list[str] | N
         {name: own[name].detach().cpu().contiguous() for name in names}, folder / deltas.FILE, metadata={"format": "pt"}
     )
     tuned = sum(own[name].numel() for name in names)
-    deltas.write(folder, resolved.delta, portable.folder(resolved.base.address, resolved.base.digest), resolved.base.digest, tuned)
+    deltas.write(
+        folder,
+        resolved.delta,
+        portable.folder(resolved.base.address, resolved.base.digest),
+        resolved.base.digest,
+        tuned,
+    )
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
 

@@ -19,8 +19,16 @@ def question(saved, tmp_path_factory):
     from transformers import AutoModel
 
     task = {"task": f"local:{tiny.learnable(tmp_path_factory.mktemp('rows') / 'rows.csv', rows=200)}", "max_length": 16}
-    end = {"base": f"local:{saved('bert', 5, opener=AutoModel)}", "task": task, "steps": 6, "learning_rate": 0.01, "cartography": 0}
-    return parse(tiny.experiment({**end, "head_seed": 1}, {**end, "head_seed": 2}, {**task, "split": "validation"}, points=5))
+    end = {
+        "base": f"local:{saved('bert', 5, opener=AutoModel)}",
+        "task": task,
+        "steps": 6,
+        "learning_rate": 0.01,
+        "cartography": 0,
+    }
+    return parse(
+        tiny.experiment({**end, "head_seed": 1}, {**end, "head_seed": 2}, {**task, "split": "validation"}, points=5)
+    )
 
 
 def test_two_recipes_become_lora_and_both_of_its_ways_are_compared(page: Page, question, address: str) -> None:

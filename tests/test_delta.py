@@ -205,7 +205,9 @@ def test_between_two_ends_with_a_prefix_it_is_the_prefix_that_moves(family, reci
 )  # fmt: skip
 def test_on_every_path_between_two_deltas_the_backbone_keeps_its_bytes(method, path, recipe, data, shelf):
     """Read from the live model at each t, and from the base's file."""
-    question = tiny.experiment(recipe(method, "bert", 1), recipe(method, "bert", 2), part(data, "validation"), points=[0.3, 0.7], path=path)
+    question = tiny.experiment(
+        recipe(method, "bert", 1), recipe(method, "bert", 2), part(data, "validation"), points=[0.3, 0.7], path=path
+    )
     asked = parse(question)
     list(run(asked, shelf))
     resolved = resolve(asked)
@@ -213,7 +215,9 @@ def test_on_every_path_between_two_deltas_the_backbone_keeps_its_bytes(method, p
     live = exhausted(joined(progress, shelf, lambda: False))
     laid = exhausted(lay(live, progress, shelf, lambda: False))
     base = load_file(resolved.a.looked_at.folder / "model.safetensors")
-    tuned = {name for end in (resolved.a, resolved.b) for name in load_file(shelf.folder(end.fingerprint) / deltas.FILE)}
+    tuned = {
+        name for end in (resolved.a, resolved.b) for name in load_file(shelf.folder(end.fingerprint) / deltas.FILE)
+    }
     for t in (0.0, 0.3, 0.7, 1.0):
         place(laid, resolved, Point(0, t), progress.orders(0))
         still = {plain_name(name): tensor for name, tensor in laid.tensors.items() if name not in tuned}
@@ -226,7 +230,14 @@ def test_on_every_path_between_two_deltas_the_backbone_keeps_its_bytes(method, p
 
 
 def test_a_curve_through_a_delta_trains_what_was_tuned(recipe, data, shelf):
-    asked = parse(tiny.experiment(recipe("adapter"), recipe("adapter", seed=2), part(data, "validation"), path={"kind": "bezier", "steps": 3, "learning_rate": 0.05}))
+    asked = parse(
+        tiny.experiment(
+            recipe("adapter"),
+            recipe("adapter", seed=2),
+            part(data, "validation"),
+            path={"kind": "bezier", "steps": 3, "learning_rate": 0.05},
+        )
+    )
     list(run(asked, shelf))
     resolved = resolve(asked)
     bend = load_file(shelf.folder(resolved.route.fingerprint) / "bend-1.safetensors")
@@ -265,6 +276,9 @@ def test_how_many_parameters_are_tuned_is_known_beforehand(family, method, layer
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
 def test_in_bfloat16_too(method, family, recipe, data, shelf, monkeypatch):
     monkeypatch.setattr(evaluate, "has_bfloat16", lambda: True)  # slow without its products, and right
-    exact, half = (answered(pair(recipe, data, method, family) | {"precision": precision}, shelf)[0] for precision in ("float32", "bfloat16"))
+    exact, half = (
+        answered(pair(recipe, data, method, family) | {"precision": precision}, shelf)[0]
+        for precision in ("float32", "bfloat16")
+    )
     losses = [result["tasks"][0]["loss"] for result in (exact, half)]
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], abs=0.03)

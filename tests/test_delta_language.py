@@ -21,7 +21,12 @@ from mcore.store import Store
 OPENERS = {"t5": AutoModelForSeq2SeqLM, "gpt2": AutoModelForCausalLM, "bert": AutoModelForMaskedLM}
 PROMPTS = {"t5": "was she: {text}", "gpt2": "{text}. she was", "bert": "she was {mask} and {text}"}
 WORDS = ["sad", "merry"]
-SETTINGS = {"lora": {"rank": 3, "alpha": 5.0}, "adapter": {"bottleneck": 5, "init_scale": 0.3, "activation": "tanh"}, "bitfit": {}, "prefix": {"init_scale": 1.0}}
+SETTINGS = {
+    "lora": {"rank": 3, "alpha": 5.0},
+    "adapter": {"bottleneck": 5, "init_scale": 0.3, "activation": "tanh"},
+    "bitfit": {},
+    "prefix": {"init_scale": 1.0},
+}
 TS = [0.0, 0.4, 1.0]
 
 
@@ -33,7 +38,13 @@ def shelf(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recipe(saved, rows):
     def make(method, family, seed):
-        task = {"task": f"local:{rows}", "max_length": 200 if family == "t5" else 60, "read": "answers", "template": PROMPTS[family], "answers": WORDS}
+        task = {
+            "task": f"local:{rows}",
+            "max_length": 200 if family == "t5" else 60,
+            "read": "answers",
+            "template": PROMPTS[family],
+            "answers": WORDS,
+        }
         return {"base": f"local:{saved(family, 5, opener=OPENERS[family])}", "task": task, "method": method, "steps": 3, "batch_size": 8,
                 "learning_rate": 0.05, "data_seed": seed, "delta_seed": seed, **SETTINGS[method]}  # fmt: skip
 
@@ -78,7 +89,9 @@ def test_along_the_path_answers_are_as_likely_as_to_a_plain_model_with_the_mixed
             added = [name for name in tensors if name not in model.state_dict()]
             assert bool(added) == (family == "t5")
             for name in added:
-                model.get_submodule(name.removesuffix(".bias")).register_forward_hook(lambda module, taken, given, bias=tensors[name]: given + bias)
+                model.get_submodule(name.removesuffix(".bias")).register_forward_hook(
+                    lambda module, taken, given, bias=tensors[name]: given + bias
+                )
             put(model, {name: tensor for name, tensor in tensors.items() if name not in added})
         assert abs(nats(model, tokenizer, task.rows) - loss) < 2e-5, t
 

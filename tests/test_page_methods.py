@@ -32,7 +32,9 @@ def settings(app: AppTest, side: str) -> set[str]:
     """The settings of a method that stand in a side's form."""
     every = [*app.text_input, *app.selectbox, *app.checkbox]
     known = {name for fields in DEFAULTS.values() for name in fields} | {"delta_seed"}
-    return {key.removeprefix(f"in.{side}.") for one in every if (key := one.key) and key.startswith(f"in.{side}.")} & known
+    return {
+        key.removeprefix(f"in.{side}.") for one in every if (key := one.key) and key.startswith(f"in.{side}.")
+    } & known
 
 
 def group(app: AppTest, key: str):
@@ -56,12 +58,18 @@ def test_a_link_fills_the_form_with_the_settings_of_its_method_and_no_others(sto
 def test_another_method_drops_the_settings_of_the_one_before_and_the_other_end_can_follow(store: Store) -> None:
     app = page(tuned("adapter", bottleneck=4, placement="pfeiffer"))
     group(app, "in.a.method").set_value("prefix").run()
-    assert not app.exception and draft(app)["a"]["method"] == "prefix" and not {"bottleneck", "placement"} & set(draft(app)["a"])
+    assert (
+        not app.exception
+        and draft(app)["a"]["method"] == "prefix"
+        and not {"bottleneck", "placement"} & set(draft(app)["a"])
+    )
     assert "what one has alone cannot be blended" in words(app)
     next(one for one in app.text_input if one.key == "in.a.prefix_length").set_value("5").run()
     app.button(key="likewise-a").click().run()
     assert not app.exception and draft(app)["b"]["method"] == "prefix" and draft(app)["b"]["prefix_length"] == 5
-    assert "mc-error" not in words(app) and not [one for one in app.button if one.key and one.key.startswith("likewise")]
+    assert "mc-error" not in words(app) and not [
+        one for one in app.button if one.key and one.key.startswith("likewise")
+    ]
     group(app, "in.a.method").set_value("full").run()
     assert "method" not in draft(app)["a"] and "prefix_length" not in draft(app)["a"] and not settings(app, "a")
 
@@ -84,7 +92,12 @@ def test_between_two_lora_a_person_chooses_what_moves_and_reads_why_it_matters(s
     group(app, "in.path.kind").set_value("linear").run()
     for side in "ab":
         group(app, f"in.{side}.method").set_value("full").run()
-    assert not app.exception and "lora" not in (draft(app).get("path") or {}) and group(app, "in.path.lora") is None and "mc-error" not in words(app)
+    assert (
+        not app.exception
+        and "lora" not in (draft(app).get("path") or {})
+        and group(app, "in.path.lora") is None
+        and "mc-error" not in words(app)
+    )
 
 
 def test_lora_of_two_ranks_moves_merged(store: Store) -> None:

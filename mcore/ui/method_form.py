@@ -42,7 +42,13 @@ def method_form(side: str) -> None:
         _rate(side, method)
     other = "b" if side == "a" else "a"
     if isinstance(draft.get((other,)), dict) and _way_of(side) != _way_of(other):
-        st.button(f"Tune {other.upper()} likewise", key=f"likewise-{side}", on_click=_likewise, args=(side, other), icon=":material/sync_alt:")
+        st.button(
+            f"Tune {other.upper()} likewise",
+            key=f"likewise-{side}",
+            on_click=_likewise,
+            args=(side, other),
+            icon=":material/sync_alt:",
+        )
 
 
 def _rate(side: str, method: str) -> None:
@@ -50,12 +56,22 @@ def _rate(side: str, method: str) -> None:
     usual, given = RATES.get(method), draft.get((side, "learning_rate"), Recipe.model_fields["learning_rate"].default)
     if usual and isinstance(given, int | float) and 0 < given < usual / 3:
         show(text(f"At a learning rate of {given:g} it learns slowly.", "quiet"))
-        st.button(f"Use {usual:g}", key=f"rate-{side}", on_click=draft.put, args=((side, "learning_rate"), usual), icon=":material/speed:")
+        st.button(
+            f"Use {usual:g}",
+            key=f"rate-{side}",
+            on_click=draft.put,
+            args=((side, "learning_rate"), usual),
+            icon=":material/speed:",
+        )
 
 
 def _way_of(side: str) -> dict:
     """The method and its settings, without the seed, in which two ends may differ."""
-    return {name: value for name, value in draft.get((side,)).items() if name in ("method", *OF_METHOD) and name != "delta_seed"}
+    return {
+        name: value
+        for name, value in draft.get((side,)).items()
+        if name in ("method", *OF_METHOD) and name != "delta_seed"
+    }
 
 
 def _likewise(side: str, other: str) -> None:
@@ -80,25 +96,58 @@ def _settings(side: str, method: str) -> None:
             _number(side, method, "Rank", "rank", "How thin the two matrices are.")
         if method == "adapter":
             _number(side, method, "Bottleneck", "bottleneck", "Units between the two layers of an adapter.")
-            _chosen(side, method, "Placement", "placement", PLACED, told="After attention and after feed-forward, or after feed-forward alone.")
+            _chosen(
+                side,
+                method,
+                "Placement",
+                "placement",
+                PLACED,
+                told="After attention and after feed-forward, or after feed-forward alone.",
+            )
         if method == "prefix":
-            _number(side, method, "Prefix length", "prefix_length", "Keys and values before those of the text, in each self-attention.")
-        _chosen(side, method, "In", "layers", LAYERS, told="Another number of the last layers can be typed: last:K.", more=True)
+            _number(
+                side,
+                method,
+                "Prefix length",
+                "prefix_length",
+                "Keys and values before those of the text, in each self-attention.",
+            )
+        _chosen(
+            side,
+            method,
+            "In",
+            "layers",
+            LAYERS,
+            told="Another number of the last layers can be typed: last:K.",
+            more=True,
+        )
     with right:
         if method == "lora":
             _number(side, method, "Alpha", "alpha", "Their product counts alpha / rank times.")
         if method == "adapter":
-            _chosen(side, method, "Non-linearity", "activation", {name: name for name in ("relu", "gelu", "silu", "tanh")})
+            _chosen(
+                side, method, "Non-linearity", "activation", {name: name for name in ("relu", "gelu", "silu", "tanh")}
+            )
         if "init_scale" in DEFAULTS[method]:
-            _number(side, method, "Initial scale", "init_scale", "The standard deviation of what is added, at the start.")
+            _number(
+                side, method, "Initial scale", "init_scale", "The standard deviation of what is added, at the start."
+            )
         if method in SEEDED:
             inputs.number_field(
-                "Seed of what is added", (side, "delta_seed"), "Fixes how it starts. Empty: as the head seed.", draft.get((side, "head_seed"), 1)
+                "Seed of what is added",
+                (side, "delta_seed"),
+                "Fixes how it starts. Empty: as the head seed.",
+                draft.get((side, "head_seed"), 1),
             )
     if method in OF_METHOD["train_norms"]:
         st.checkbox(
             "Tune the layer norms too",
-            **draft.bound(inputs.key_of((side, "train_norms")), (side, "train_norms"), draft.get((side, "train_norms")) is True, lambda on: on or None),
+            **draft.bound(
+                inputs.key_of((side, "train_norms")),
+                (side, "train_norms"),
+                draft.get((side, "train_norms")) is True,
+                lambda on: on or None,
+            ),
         )
 
 
@@ -106,7 +155,9 @@ def _number(side: str, method: str, label: str, name: str, told: str) -> None:
     inputs.number_field(label, (side, name), told, DEFAULTS[method][name])
 
 
-def _chosen(side: str, method: str, label: str, name: str, known: dict[str, str], told: str | None = None, more: bool = False) -> None:
+def _chosen(
+    side: str, method: str, label: str, name: str, known: dict[str, str], told: str | None = None, more: bool = False
+) -> None:
     usual = DEFAULTS[method][name]
     given = draft.get((side, name), usual)
     st.selectbox(
@@ -126,4 +177,8 @@ def _counted(side: str) -> str:
     except (ValueError, QuestionError):
         return ""
     found = tuned(structure_of(recipe, base.config), base, 0, bool(recipe.train_norms))
-    return f"{found:,} parameters beside the head, {percent(found / base.parameters)} of the base's {count(base.parameters)}." if found else ""
+    return (
+        f"{found:,} parameters beside the head, {percent(found / base.parameters)} of the base's {count(base.parameters)}."
+        if found
+        else ""
+    )
