@@ -18,8 +18,14 @@ from mcore.result import collect
 from mcore.run import run
 from mcore.store import Store
 
-OPENERS = {"t5": AutoModelForSeq2SeqLM, "gpt2": AutoModelForCausalLM, "bert": AutoModelForMaskedLM}
-PROMPTS = {"t5": "was she: {text}", "gpt2": "{text}. she was", "bert": "she was {mask} and {text}"}
+OPENERS = {
+    "t5": AutoModelForSeq2SeqLM, "gpt2": AutoModelForCausalLM, "gpt-neox": AutoModelForCausalLM, "llama": AutoModelForCausalLM, "bert": AutoModelForMaskedLM,
+}  # fmt: skip
+PROMPTS = {
+    "t5": "was she: {text}",
+    **dict.fromkeys(("gpt2", "gpt-neox", "llama"), "{text}. she was"),
+    "bert": "she was {mask} and {text}",
+}
 WORDS = ["sad", "merry"]
 SETTINGS = {
     "lora": {"rank": 3, "alpha": 5.0},
@@ -87,7 +93,7 @@ def test_along_the_path_answers_are_as_likely_as_to_a_plain_model_with_the_mixed
             model = with_adapters(model, tensors)
         else:
             added = [name for name in tensors if name not in model.state_dict()]
-            assert bool(added) == (family == "t5")
+            assert bool(added) == (family in ("t5", "llama"))
             for name in added:
                 model.get_submodule(name.removesuffix(".bias")).register_forward_hook(
                     lambda module, taken, given, bias=tensors[name]: given + bias
@@ -111,3 +117,26 @@ def test_lora_is_handed_over_as_a_whole_language_model(family, recipe, shelf, tm
     result, resolved = answered(recipe, "lora", family, shelf)
     model, tokenizer, task = reference.load(out, OPENERS[family]), AutoTokenizer.from_pretrained(out), resolved.tasks[0]
     assert abs(nats(model, tokenizer, task.rows) - result["loss"][0]) < 2e-5
+
+
+@pytest.mark.parametrize("family", ["t5", "gpt2"])
+def test_a_folder_with_adapters_is_a_language_model_to_this_app(family, recipe, shelf, tmp_path):
+    asked, out = recipe("adapter", family, 1), tmp_path / "out"
+    assert (
+        main(
+            [
+                "finetune",
+                str(tiny.write(tmp_path / "recipe.json", asked)),
+                "--store",
+                str(shelf.root),
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
+    question = parse(tiny.experiment(out, recipe("adapter", family, 2), asked["task"], points=TS))
+    list(run(question, shelf))
+    assert (
+        collect(resolve(question), shelf)["tasks"][0]["loss"] == answered(recipe, "adapter", family, shelf)[0]["loss"]
+    )
