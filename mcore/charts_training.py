@@ -16,9 +16,12 @@ Series = Mapping[str, list[tuple[float, float]]]  # "A" and "B", each (step, val
 
 
 def training_chart(
-    curves: Mapping[str, Iterable[Mapping]], steps: int, dark: bool = False, width: int | str = "container"
+    curves: Mapping[str, Iterable[Mapping]], steps: int, dark: bool = False, width: int | str = "container", in_words: bool = False
 ) -> alt.LayerChart:
-    """``curves``: "A" and "B", each rows of ``step``, ``loss`` and (where measured) ``validation_loss``, ``validation_accuracy``."""
+    """``curves``: "A" and "B", each rows of ``step``, ``loss`` and (where measured) ``validation_loss``, ``validation_accuracy``.
+
+    ``in_words``: language models are trained, whose training loss is that of the right answer's tokens among all words.
+    """
     look, top, bottom = theme(dark), 170, 300
     curves = {name: list(rows) for name, rows in curves.items()}
     losses, held_out, right = (
@@ -31,6 +34,8 @@ def training_chart(
     below = growing([0.5, 1.0], [value for points in right.values() for _, value in points], 0.02, 0, 1)
     watched = any(held_out.values())
     title = "Loss (nats): training a line, validation dashed" if watched else "Training loss (nats)"
+    if in_words:
+        title = "Loss (nats): answer's tokens a line, validation among the answers dashed" if watched else "Training loss (nats per token of the answer)"
     loss = {"pixels": (0, top), "domain": high, "steps": steps, "number_format": ".2~f", "tip": ".3f"}
     accuracy = {"pixels": (top + 40, bottom), "domain": below, "steps": steps, "number_format": "~%", "tip": ".1%"}
     layers = [

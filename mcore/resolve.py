@@ -279,14 +279,18 @@ def _as_trained(task: Task, field: str, experiment: Experiment, ends: tuple[Endp
 
     Raises ``QuestionError`` where they were trained with different prompts or answers.
     """
-    told = ("template", "answers", "normalised")
-    if task.read not in (None, "answers") or any(getattr(task, name) is not None for name in (*told, "columns", "form", "text", "label")):
+    told, data = ("template", "answers", "normalised"), ("columns", "form", "text", "label")
+    if task.read not in (None, "answers") or any(getattr(task, name) is not None for name in told):
         return task
+
+    def same(asked: Task) -> bool:
+        return asked.task == task.task and all(getattr(task, name) in (None, getattr(asked, name)) for name in data)
+
     trained = [
         end.recipe.training.task for end, asked in zip(ends, (experiment.a, experiment.b), strict=True)
-        if end.recipe is not None and end.recipe.kind != "classifier" and asked.task.task == task.task
+        if end.recipe is not None and end.recipe.kind != "classifier" and same(asked.task)
     ]  # fmt: skip
-    ways = {canonical({name: getattr(one, name) for name in (*told, "columns", "form", "text", "label")}) for one in trained}
+    ways = {canonical({name: getattr(one, name) for name in (*told, *data)}) for one in trained}
     if len(ways) > 1:
         raise QuestionError(f"{field}.template", "A and B were trained with different prompts or answers", "say how they are asked here")
     return task.model_copy(update={"read": "answers", **json.loads(ways.pop())}) if ways else task

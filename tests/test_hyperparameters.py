@@ -52,13 +52,6 @@ def weights(folder):
     return load_file(folder / "model.safetensors")
 
 
-def assert_equal(model, folder):
-    """To 1e-5, but for the keys' biases: no attention depends on them, so that Adam walks them by the rounding of gradients that are zero."""
-    found = weights(folder)
-    for name, tensor in model.state_dict().items():
-        assert name.endswith("key.bias") or torch.allclose(found[name], tensor, atol=1e-5), name
-
-
 def losses(told):
     return [(event.step, event.loss) for event in told if isinstance(event, Training)]
 
@@ -77,7 +70,7 @@ def test_each_optimiser_and_schedule_is_torchs_own(optimizer, decay, recipe, sto
     loss = plain_training.classification(model, AutoTokenizer.from_pretrained(base), rows.texts, rows.labels.tolist(), 24)
     curve = plain_training.train(model, loss, len(rows), STEPS, 16, RATES[optimizer], 6, optimizer, 0.3, decay=decay == "linear")
     assert [seen for _, seen in losses(told)] == pytest.approx([curve[step - 1] for step, _ in losses(told)], abs=1e-5)
-    assert_equal(model, folder)
+    plain_training.assert_equal(model, weights(folder), optimizer)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -141,7 +134,7 @@ def test_a_checkpoint_of_one_run_is_the_training_stopped_there(recipe, store, sa
     model = plain_training.classifier(base, rows.names, 1)
     loss = plain_training.classification(model, AutoTokenizer.from_pretrained(base), rows.texts, rows.labels.tolist(), 24)
     plain_training.train(model, loss, len(rows), STEPS, 16, 0.005, 1, until=7)
-    assert_equal(model, folder)
+    plain_training.assert_equal(model, weights(folder))
 
 
 def test_the_whole_training_passes_through_its_checkpoints(recipe, store, tmp_path):

@@ -66,19 +66,18 @@ def opened(folder, family):
     return reference.load(folder, OPENERS[family])
 
 
-@every_family
-def test_it_ends_where_a_plain_loop_does(family, recipe, store, saved):
-    asked = recipe(family, data_seed=3, optimizer="sgd" if family == "roberta" else "adamw")
+@pytest.mark.parametrize(("family", "optimizer"), [*((family, "adamw") for family in OPENERS), ("t5", "sgd"), ("gpt2", "sgd"), ("bert", "sgd")])
+def test_it_ends_where_a_plain_loop_does(family, optimizer, recipe, store, saved):
+    rate = {"adamw": 1e-4, "sgd": 0.03}[optimizer]  # Adam's first steps are as long for gradients that are rounding: short ones stay comparable
+    asked = recipe(family, data_seed=3, optimizer=optimizer, learning_rate=rate)
     folder, told = train(asked, store)
     rows, base = resolve_recipe(asked).training.rows, saved(family, 5, opener=OPENERS[family])
     model, tokenizer = OPENERS[family].from_pretrained(base, dtype=torch.float32), AutoTokenizer.from_pretrained(base)
     loss = plain_training.answering(model, tokenizer, rows.texts, [WORDS[label] for label in rows.labels])
-    curve = plain_training.train(model, loss, len(rows), STEPS, 8, 0.003, 3, optimizer=asked.optimizer or "adamw")
-    assert [seen for _, seen in losses(told)] == pytest.approx([curve[step - 1] for step, _ in losses(told)], abs=1e-5)
+    curve = plain_training.train(model, loss, len(rows), STEPS, 8, rate, 3, optimizer=optimizer)
+    assert [seen for _, seen in losses(told)] == pytest.approx([curve[step - 1] for step, _ in losses(told)], abs=1e-5, rel=1e-5)
     found = opened(folder, family)
-    for name, tensor in model.state_dict().items():
-        if not (name.endswith(("key.bias", "k_proj.bias", "attn.c_attn.bias"))):  # no attention depends on the keys' biases
-            assert torch.allclose(found.state_dict()[name], tensor, atol=1e-5), name
+    plain_training.assert_equal(model, found.state_dict(), optimizer)
     assert loss_of(found, tokenizer, rows) == pytest.approx(loss_of(model, tokenizer, rows), abs=1e-5)
 
 

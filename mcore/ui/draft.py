@@ -14,6 +14,7 @@ import streamlit as st
 
 from mcore.question import Experiment, as_written, parse
 
+OF_THE_DATA = ("split", "text", "label", "columns", "form", "template", "answers", "normalised")
 DRAFT, TOUCHED = "mc.draft", "mc.touched"
 Path = tuple[str | int, ...]  # where in the question: ("a", "steps"), ("tasks", 0, "limit")
 
@@ -66,6 +67,9 @@ def put(path: Path, value: Any) -> None:
         here = st.session_state[DRAFT].setdefault(above[0], {})
     if not isinstance(here, dict | list):
         return  # a field of a recipe that was turned into an address in the same moment
+    if last == "task" and isinstance(value, str) and isinstance(here, dict) and here.get("task") != value:
+        for name in OF_THE_DATA:  # what was said of the columns of other data means nothing here
+            here.pop(name, None)
     if value is None and isinstance(here, dict):
         here.pop(last, None)
     else:

@@ -8,21 +8,22 @@ import streamlit as st
 
 from mcore.added import tuned
 from mcore.checkpoints import Checkpoint
+from mcore.differing import SAID
 from mcore.errors import QuestionError
 from mcore.names import endpoint_name, size
 from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
 from mcore.reading import LANGUAGE, language_heads
+from mcore.resolve import LONGEST
 from mcore.resolve import Endpoint as ResolvedEndpoint
 from mcore.store import Entry
 from mcore.ui import addresses, draft, inputs, token, visitor
 from mcore.ui.differs import differs
 from mcore.ui.engine import Standing, engine
 from mcore.ui.html import show, term, text
-from mcore.ui.hub_form import base_form, hub_form
-from mcore.ui.limits import at_home
+from mcore.ui.hub_form import hub_form
 from mcore.ui.looked import address, checkpoints, count, facts, show_verdict, verdict
-from mcore.ui.method_form import method_form
+from mcore.ui.recipe_form import become_recipe, recipe_form
 
 KINDS = ("Recipe", "Pre-trained", "Hub", "Trained here", "Folder")
 NOTHING = ("hub:?", "local:?")  # what an endpoint is while nothing is named
@@ -83,10 +84,12 @@ def _card(
 def _recipe_line(end: Endpoint) -> str:
     if not isinstance(end, Recipe):
         return end
-    rows = "" if end.rows == "all" else f" · rows {end.rows}"
-    added = "" if end.delta_seed in (None, end.head_seed) else f" · seed of what is added {end.delta_seed}"
-    seeds = f"head seed {end.head_seed}{added} · data seed {end.data_seed}"
-    return f"{seeds} · lr {end.learning_rate:g} · batch {end.batch_size}{rows}"
+    told = [] if end.task.read == "answers" else [f"head seed {end.head_seed}"]
+    if end.delta_seed not in (None, end.head_seed):
+        told.append(f"seed of what is added {end.delta_seed}")
+    told += [f"data seed {end.data_seed}", f"lr {end.learning_rate:g}", f"batch {end.batch_size}"]
+    told += [SAID[end.optimizer]] if end.optimizer else []
+    return " · ".join([*told, *([] if end.rows == "all" else [f"rows {end.rows}"])])
 
 
 def _facts(side: str, end: Endpoint, model: Checkpoint | None, now: Standing | None, ends: dict[str, str]) -> list[str]:
@@ -146,58 +149,6 @@ def _kinds() -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if not (profile().hosted and kind == "Folder"))
 
 
-def recipe_form(side: str) -> None:
-    """The inputs of a recipe."""
-    base_form(side)
-    inputs.task_field(
-        "Task",
-        (side, "task", "task"),
-        f"What it learns: a task that ships with the app{at_home(', or the path of a file')}.",
-    )
-    method_form(side)
-    left, right = st.columns(2)
-    with left:
-        inputs.recipe_field("Steps", side, "steps")
-        inputs.recipe_field("Batch size", side, "batch_size")
-        inputs.recipe_field("Learning rate", side, "learning_rate", "Of AdamW, after warm-up; it falls to zero.")
-    with right:
-        inputs.recipe_field("Head seed", side, "head_seed", "Fixes how the new output layer starts.")
-        inputs.recipe_field("Data seed", side, "data_seed", "Fixes the order of the rows and the dropout.")
-        st.text_input(
-            "Rows",
-            help="Which part of the training split: all, half-1, half-2, or a fraction such as 0.25.",
-            placeholder="all",
-            **draft.bound(f"in.{side}.rows", (side, "rows"), inputs.shown(draft.get((side, "rows"))), inputs.number),
-        )
-    with st.expander("More", key=f"more-{side}"):
-        left, right = st.columns(2)
-        with left:
-            inputs.recipe_field("Weight decay", side, "weight_decay")
-            inputs.recipe_field("Warm-up", side, "warmup", "A fraction of the steps.")
-            inputs.number_field("Max length", (side, "task", "max_length"), "Tokens; longer texts are cut.", 128)
-        with right:
-            inputs.recipe_field("Gradient clip", side, "clip", "The largest norm of a step's gradient.")
-            inputs.recipe_field(
-                "Rows followed", side, "cartography", "Training rows whose confidence is followed while it trains."
-            )
-            inputs.number_field("Limit", (side, "task", "limit"), "Train on a sample of this many rows.")
-        inputs.number_field("Stop at step", (side, "stop_at"), "Take the model at this step, on the schedule of all steps. Empty: at the end.")
-        st.text_input(
-            "Continued for",
-            help="Further steps after that, each time with a new optimiser, warm-up and decay: 100, or 100, 50.",
-            **draft.bound(
-                f"in.{side}.continued", (side, "continued"), inputs.shown(draft.get((side, "continued"))), inputs.counts
-            ),
-        )
-
-
-def become_recipe(side: str) -> None:
-    """Turn the endpoint into a recipe on the checkpoint that it is, like the other end's where that is one."""
-    base, other = draft.get((side,)), draft.get(("b" if side == "a" else "a",))
-    like = other if isinstance(other, dict) else {"task": {"task": draft.get(("tasks", 0, "task"))}}
-    draft.put((side,), {**like, "base": base if str(base).startswith(("builtin:", "hub:")) and base != "hub:?" else inputs.family_steps()[-1]})
-
-
 def _stored_form(side: str) -> None:
     entries = {entry.key: entry for entry in engine().store.entries("model") if _listed(entry)}
     if not entries:
@@ -211,13 +162,13 @@ def _stored_form(side: str) -> None:
         format_func=lambda key: _model_name(entries[key].about["recipe"]),
         placeholder=f"{len(entries)} to choose from",
     )
-    st.button(
-        "Use it",
-        key=f"use-{side}",
-        disabled=chosen is None,
-        on_click=_use,
-        args=(side, chosen and entries[chosen].about["recipe"]),
-    )
+    recipe, at = chosen and entries[chosen].about["recipe"], None
+    if recipe and recipe["steps"] > 1:
+        at = st.number_input(
+            "At step", 1, recipe["steps"], None, key=f"step-{side}", placeholder="as it was trained",
+            help="A checkpoint on its way: the training as far as that step, on the schedule of the whole. It is carried out again where it is not kept.",
+        )  # fmt: skip
+    st.button("Use it", key=f"use-{side}", disabled=chosen is None, on_click=_use, args=(side, recipe, at))
 
 
 def _listed(entry: Entry) -> bool:
@@ -232,14 +183,13 @@ def _model_name(recipe: dict) -> str:
     return f"{endpoint_name(read)} · head {read.head_seed} · data {read.data_seed} · lr {read.learning_rate:g}"
 
 
-def _use(side: str, recipe: dict) -> None:
-    plain_task = {
-        name: value
-        for name, value in recipe["task"].items()
-        if value is not None and name in ("task", "limit", "sample_seed")
-    }
-    if not recipe["task"]["task"].startswith("builtin:"):
-        plain_task |= {name: recipe["task"][name] for name in ("text", "label") if recipe["task"].get(name)}
+def _use(side: str, recipe: dict, at: int | None) -> None:
+    """Put the recipe that a model was trained by in the draft; what a built-in task would be given anyway is left out."""
+    usual = {"split": "train", "text": ["text"], "label": "label", "max_length": LONGEST, "sample_seed": 0}
+    builtin = recipe["task"]["task"].startswith("builtin:")
+    plain_task = {name: value for name, value in recipe["task"].items() if value is not None and not (builtin and usual.get(name) == value)}
+    if at is not None:
+        recipe = {name: value for name, value in recipe.items() if name != "continued"} | {"stop_at": at}
     draft.put((side,), {**recipe, "task": plain_task})
     st.session_state.pop(f"chosen-kind-{side}", None)
 

@@ -12,12 +12,14 @@ from mcore.names import endpoint_name
 from mcore.question import Experiment, Recipe, as_written
 from mcore.ui import address, draft, engine, hub_form, token
 from mcore.ui.differs import differs
-from mcore.ui.endpoints import become_recipe, field_of, recipe_form
+from mcore.ui.endpoints import field_of
 from mcore.ui.engine import Standing
 from mcore.ui.html import rich, show, text
+from mcore.ui.recipe_form import become_recipe, recipe_form
 from mcore.ui.trained import watched
 from mcore.ui.training import KEEP, RUN, Trainings, keep_as_it_is, submit, trainings
 
+AS_TRAINED = ("text", "label", "columns", "form")  # of a task, for what is evaluated: prompts follow from how it was trained
 SAID = (
     "Two recipes start from a pre-trained model and end in two minima, A and B. "
     "Change one thing between them, and what you see on the [path] between A and B comes from that."
@@ -82,11 +84,13 @@ def _asked() -> tuple[Experiment | None, Standing | None, QuestionError | None]:
 
 def _evaluate_what_is_trained(question: Experiment) -> bool:
     """Whether the tasks had to be changed for that."""
-    trained = list(dict.fromkeys(end.task.task for end in (question.a, question.b) if isinstance(end, Recipe)))
-    if not trained or trained == [task.task for task in question.tasks]:
+    trained = {end.task.task: end.task for end in (question.a, question.b) if isinstance(end, Recipe)}
+    asked = [{"task": name} | {field: value for field in AS_TRAINED if (value := getattr(task, field)) is not None} for name, task in trained.items()]
+    before = [{name: value for name, value in as_written(task).items() if name in ("task", *AS_TRAINED)} for task in question.tasks]
+    if not asked or asked == before:
         return False
     like = {name: value for name, value in draft.get(("tasks", 0)).items() if name in ("limit", "sample_seed")}
-    draft.put(("tasks",), [{"task": task, **like} for task in trained])
+    draft.put(("tasks",), [task | like for task in asked])
     return True
 
 

@@ -12,6 +12,7 @@ from mcore.errors import QuestionError
 from mcore.hubsearch import check_network
 from mcore.joinable import Verdict, joinability, shape
 from mcore.names import plain, size
+from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
 from mcore.remote import to_fetch
 from mcore.sources import look
@@ -82,7 +83,9 @@ def show_verdict(told: Verdict) -> None:
 
 
 def at(name: str, side: str) -> Checkpoint | None:
-    """What stands at an address, None where it cannot be looked at."""
+    """What stands at an address, None where it cannot be looked at; nor is anything that a host has on its own disk."""
+    if profile().hosted and name.startswith("local:"):
+        return None
     try:
         return _looked(name, side, private_part()) if name.startswith("hub:") else look(name, side)
     except QuestionError:

@@ -6,13 +6,12 @@ import streamlit as st
 
 from mcore.errors import QuestionError
 from mcore.hubdata import splits
-from mcore.prompts import MASK
 from mcore.reading import LANGUAGE
 from mcore.resolve import ResolvedTask
-from mcore.ui import draft, inputs, token
+from mcore.ui import draft, token
 from mcore.ui.engine import Standing
-from mcore.ui.html import show, text
 from mcore.ui.hub_form import data_set_form
+from mcore.ui.prompt_form import columns_form, prompt_form
 
 TASK: draft.Path = ("tasks", 0)
 SPLITS = ["validation", "test", "train", "all"]
@@ -28,7 +27,7 @@ def data_form(now: Standing | None) -> None:
     token.place("task")
     address = str(draft.get((*TASK, "task"), ""))
     if address.startswith(("local:", "hub:")):
-        _columns()
+        columns_form(TASK)
     given, known = draft.get((*TASK, "split")), _splits(now, address)
     st.selectbox(
         "Split",
@@ -55,23 +54,7 @@ def reading_form(now: Standing | None, wrong: QuestionError | None) -> None:
     )  # fmt: skip
     if given in ("head", "tokens", "fitted") or (used and used.read != "answers" and given is None and not draft.get((*TASK, "template"))):
         return
-    st.text_area(
-        "Prompt", height=110, placeholder=(used and used.template) or "Review: {text}\nIs it good or bad?",
-        help=f"Names of columns stand between braces: {{premise}}. For a masked language model {MASK} stands where the answer goes.",
-        **draft.bound("in.tasks.0.template", (*TASK, "template"), draft.get((*TASK, "template")) or "", lambda words: words or None),
-    )  # fmt: skip
-    labels = ", ".join(now.resolved.tasks[0].rows.names[:8]) if now else ""
-    st.text_area(
-        "Answers, one on each line", height=90, placeholder="\n".join((used and used.answers) or ["no", "yes"]),
-        help="What the model may say, one answer for each label, in the order of the labels.",
-        **draft.bound("in.tasks.0.answers", (*TASK, "answers"), _lines(draft.get((*TASK, "answers"))), lambda words: words.splitlines() or None),
-    )  # fmt: skip
-    if labels:
-        show(text(f"In the order of the labels: {labels}.", "quiet"))
-    st.toggle(
-        "Divide an answer's log-likelihood by its tokens", help="So that a long answer is not at a disadvantage.",
-        **draft.bound("in.tasks.0.normalised", (*TASK, "normalised"), bool(_or(draft.get((*TASK, "normalised")), used and used.normalised))),
-    )  # fmt: skip
+    prompt_form(TASK, used, now.resolved.tasks[0].rows.names if now else ())
     if used and used.template and not draft.get((*TASK, "template")):
         st.button("Write it anew, beginning with the prompt that ships", key="own-prompt", on_click=_own, args=(used.template, list(used.answers or ())))
 
@@ -97,33 +80,8 @@ def _own(template: str, answers: list[str]) -> None:
     draft.put((*TASK, "answers"), answers or None)
 
 
-def _lines(answers: object) -> str:
-    return "\n".join(map(str, answers)) if isinstance(answers, list) else ""
-
-
-def _or(given: object, standard: object) -> object:
-    return standard if given is None else given
-
-
 def _splits(now: Standing | None, address: str) -> list[str]:
     """Those that the data have, where that is known without asking."""
     if now and address.startswith("hub:"):
         return splits(now.resolved.tasks[0].task, "tasks.0")
     return SPLITS
-
-
-def _columns() -> None:
-    left, right = st.columns(2)
-    with left:
-        st.text_input(
-            "Text columns",
-            placeholder="found by itself",
-            help="One column, or two with a comma between for pairs of texts.",
-            **draft.bound("in.tasks.0.text", (*TASK, "text"), inputs.shown(draft.get((*TASK, "text"))), inputs.names),
-        )
-    with right:
-        st.text_input(
-            "Label column",
-            placeholder="found by itself",
-            **draft.bound("in.tasks.0.label", (*TASK, "label"), draft.get((*TASK, "label"), ""), lambda words: words.strip() or None),
-        )

@@ -24,6 +24,7 @@ from mcore.ui.theme import dark
 from mcore.ui.training import RUN, Trainings, go_on, stop_here, stoppable, stream, trainings
 
 COMPARE = "pages/1_Compare.py"
+WORDS = "Trained is the right answer's tokens, out of all words; on validation rows the loss is that of the label among all answers."
 
 
 def watched(standing: Trainings) -> None:
@@ -121,7 +122,7 @@ def _stage(standing: Trainings, curves: Mapping[str, list[Mapping]]) -> None:
     with st.container(key="stage"):
         left, right = st.columns([2.3, 1], gap="large")
         with left:
-            draw(training_chart, curves, steps, dark(), key="training-chart")
+            draw(training_chart, curves, steps, dark(), "container", _in_words(standing), key="training-chart")
         with right:
             _beside(standing)
 
@@ -141,6 +142,11 @@ def _shipped() -> None:
             show(text("This is what the answer will look like: the first question's two trainings.", "body"))
 
 
+def _in_words(standing: Trainings) -> bool:
+    """Whether language models are trained, whose two losses are not of one kind."""
+    return any(end.recipe is not None and end.recipe.kind != "classifier" for end in (standing.now.resolved.a, standing.now.resolved.b))
+
+
 def _beside(standing: Trainings) -> None:
     if standing.finished:
         show(text("What comes next", "head"), text(_verdict(standing), "body"))
@@ -152,6 +158,7 @@ def _beside(standing: Trainings) -> None:
         show(text("What happens now", "head"))
         show(
             rich("The line is the loss on the rows of each step; what is dashed was measured on validation rows that are never trained on."),
+            *([text(WORDS, "quiet")] if _in_words(standing) else []),
             text("This goes on when you close the page; the link in the address bar leads back to it.", "quiet"),
         )
     else:
@@ -184,7 +191,7 @@ def _finished(standing: Trainings) -> None:
         show(text("What a tuning method adds is not in these distances: the base does not have it. LoRA counts as the change of the weights.", "quiet"))
     if standing.apart:
         told = f"A and B are {plain(standing.apart['l2'], 2)} apart (L2), cosine {plain(standing.apart['cosine'], 4)}."
-        show(text(f"{told} The head is counted where both have it for the same labels.", "quiet"))
+        show(text(told if _in_words(standing) else f"{told} The head is counted where both have it for the same labels.", "quiet"))
     if not standing.active:
         _continue(standing)
 
