@@ -124,7 +124,7 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_bytes(question, store, tmp_p
     with pytest.raises(Cancelled):
         list(run(parse(question()), store, stop=lambda: next(count) >= 9))
     folder, told = fitted(question(), store)
-    assert 0 < [event for event in told if isinstance(event, Fitting)][0].step
+    assert next(event for event in told if isinstance(event, Fitting)).step > 0
     straight, _ = fitted(question(), Store(tmp_path / "other"))
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == {file.name: file.read_bytes() for file in straight.iterdir()}
 
