@@ -129,6 +129,8 @@ def open_live(
     """
     if kind in LANGUAGE:
         _check_tied(a, b)
+    if a.delta and b.delta and a.base.digest == b.base.digest:
+        b = replace(b, base=a.base)  # one backbone, wherever either found it
     owned = b if owner == "b" else a
     model = built(owned, owner, kind) if owned.delta else load(owned, owner, kind)[0]
     layer = output_layer(model) if kind == "classifier" else frozenset()

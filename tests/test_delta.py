@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import reference
 import tiny
@@ -243,6 +245,16 @@ def test_a_curve_through_a_delta_trains_what_was_tuned(recipe, data, shelf):
     bend = load_file(shelf.folder(resolved.route.fingerprint) / "bend-1.safetensors")
     middle = mixed(*kept(resolved, shelf), 0.5)
     assert all(not torch.allclose(bend[name], middle[name]) for name in bend if name.endswith("adapter.up.weight"))
+
+
+def test_a_base_that_is_named_in_two_ways_is_one_backbone(recipe, data, shelf, tmp_path):
+    other = shutil.copytree(recipe("adapter")["base"].removeprefix("local:"), tmp_path / "copy")
+    ends = [recipe("adapter"), recipe("adapter", seed=2, base=f"local:{other}")]
+    asked = parse(tiny.experiment(*ends, part(data, "validation"), path={"kind": "bezier", "steps": 2}))
+    list(run(asked, shelf))
+    resolved = resolve(asked)
+    bend = load_file(shelf.folder(resolved.route.fingerprint) / "bend-1.safetensors")
+    assert set(bend) == set(kept(resolved, shelf)[0])
 
 
 def exhausted(stream):
