@@ -261,7 +261,7 @@ def _model(entry: Entry) -> Item:
         recipe = parse_recipe(entry.about.get("recipe"))
     except QuestionError as wrong:
         return _broken(entry, f"Its recipe cannot be read by this version of the app. {wrong}")
-    seeds = f"head seed {recipe.head_seed}, data seed {recipe.data_seed}"
+    seeds = f"{'' if recipe.task.read == 'answers' else f'head seed {recipe.head_seed}, '}data seed {recipe.data_seed}"
     return Item(entry.key, "model", f"{endpoint_name(recipe)} · {seeds}", entry.bytes, entry.created, recipe=recipe)
 
 

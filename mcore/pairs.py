@@ -37,6 +37,10 @@ def pairs() -> list[Pair]:
             {**seeds, "rows": "half-1"}, {"rows": "half-2"},
         ),
         Pair(
+            "Halves with half in common", "Does sharing some of the rows bring two models together?",
+            {**seeds, "rows": "0-0.5"}, {"rows": "0.25-0.75"},
+        ),
+        Pair(
             "Only the adapter's start differs", "Does it matter where what is added to the base starts?",
             {**seeds, "delta_seed": 1}, {"delta_seed": 2},
         ),

@@ -77,14 +77,15 @@ def _model(item: Item) -> None:
     left, right = st.columns([2.3, 1], gap="large")
     with left:
         if curve:
-            draw(training_chart, {"A": curve}, item.recipe.last_step, dark(), key="model-training")
+            draw(training_chart, {"A": curve}, item.recipe.last_step, dark(), "container", item.recipe.task.read == "answers", key="model-training")
     with right:
         recipe = item.recipe
         show(mark("trained model"))
         show(figures([
             ("steps", steps_text(recipe)), ("learning rate", f"{recipe.learning_rate:g}"), ("batch size", f"{recipe.batch_size:,}"),
             *([("tuned by", method_name(recipe))] if recipe.method != "full" else []),
-            ("head seed", str(recipe.head_seed)), ("data seed", str(recipe.data_seed)), ("size", size(item.bytes)),
+            *([("answers", "in words")] if recipe.task.read == "answers" else [("head seed", str(recipe.head_seed))]),
+            ("data seed", str(recipe.data_seed)), ("size", size(item.bytes)),
         ]))  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
         query = address.query(as_end_a(item.recipe))
@@ -108,7 +109,7 @@ def as_end_a(recipe: Recipe) -> Experiment:
     added = {} if recipe.delta_seed is None else {"delta_seed": recipe.delta_seed + 1}
     return parse({
         "version": 1, "a": a, "b": a | {"head_seed": recipe.head_seed + 1, "data_seed": recipe.data_seed + 1, **added},
-        "tasks": [{"task": recipe.task.task, "limit": 512}],
+        "tasks": [{"task": recipe.task.task, "limit": 512, **{name: a["task"][name] for name in ("text", "label", "columns", "form") if a["task"].get(name)}}],
     })  # fmt: skip
 
 
