@@ -75,6 +75,8 @@ def _way_of(side: str) -> dict:
 
 
 def _likewise(side: str, other: str) -> None:
+    if not all(isinstance(draft.get((one,)), dict) for one in (side, other)):
+        return  # as in ``_turn``
     kept = {name: value for name, value in draft.get((other,)).items() if name not in _way_of(other)}
     draft.put((other,), of_its_method(kept | _way_of(side)))
 
@@ -82,6 +84,8 @@ def _likewise(side: str, other: str) -> None:
 def _turn(side: str) -> None:
     """Another method: the settings of the one before are dropped, and so is what a path between two LoRA says."""
     method = st.session_state[inputs.key_of((side, "method"))]
+    if not isinstance(draft.get((side,)), dict):
+        return  # in the same moment the end became something else than a recipe
     recipe = {name: value for name, value in draft.get((side,)).items() if name != "method"}
     draft.put((side,), of_its_method(recipe | ({} if method == "full" else {"method": method})))
     ends = [end for one in "ab" if isinstance(end := draft.get((one,)), dict)]
