@@ -24,7 +24,7 @@ share_the_cores()
 
 from benchmarks.material import random_bert  # noqa: E402
 from benchmarks.peak import peak  # noqa: E402
-from mcore.align import align  # noqa: E402
+from mcore.paths.align import align  # noqa: E402
 from mcore.progress import Progress  # noqa: E402
 from mcore.question import parse  # noqa: E402
 from mcore.resolve import resolve  # noqa: E402

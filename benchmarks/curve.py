@@ -33,20 +33,20 @@ share_the_cores()  # before torch is imported, as the worker does
 import pandas as pd  # noqa: E402
 
 from benchmarks.material import MAX_LENGTH, make, sources  # noqa: E402
-from mcore.checkpoints import look_at  # noqa: E402
+from mcore.coefficients import Path as Way  # noqa: E402
 from mcore.events import Fitting, Training  # noqa: E402
-from mcore.finetune import batch_of  # noqa: E402
-from mcore.fitter import Fitter  # noqa: E402
-from mcore.live import open_live  # noqa: E402
-from mcore.objectives import LabelObjective  # noqa: E402
-from mcore.paths import Path as Way  # noqa: E402
+from mcore.live.model import open_live  # noqa: E402
+from mcore.models.checkpoints import look_at  # noqa: E402
+from mcore.paths.fitter import Fitter  # noqa: E402
 from mcore.question import PathSpec, Task, parse, parse_recipe  # noqa: E402
 from mcore.resolve import Resolved, resolve, resolve_recipe  # noqa: E402
 from mcore.result import collect  # noqa: E402
 from mcore.run import run  # noqa: E402
 from mcore.store import Store  # noqa: E402
-from mcore.tasks import open_task  # noqa: E402
-from mcore.trainer import Trainer  # noqa: E402
+from mcore.tasks.rows import open_task  # noqa: E402
+from mcore.tuning.finetune import batch_of  # noqa: E402
+from mcore.tuning.objectives import LabelObjective  # noqa: E402
+from mcore.tuning.trainer import Trainer  # noqa: E402
 
 TURNS, BATCH = 12, 32
 STEPS, RATE, ROWS = 300, 1e-3, 1000

@@ -23,11 +23,11 @@ from statistics import median
 import torch
 from transformers.utils import logging as transformers_logging
 
-from mcore.batches import make_batches
-from mcore.checkpoints import look_at
-from mcore.evaluate import has_bfloat16, logits, prepare
-from mcore.live import open_live
+from mcore.evaluation.evaluate import has_bfloat16, logits, prepare
+from mcore.live.model import open_live
+from mcore.models.checkpoints import look_at
 from mcore.store import Store
+from mcore.tasks.batches import make_batches
 
 TS = (0.0, 0.35, 1.0)
 TURNS = 2

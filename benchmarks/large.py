@@ -31,11 +31,11 @@ from hub_server import hub
 from benchmarks.load import is_held, processor, wait_for
 from benchmarks.peak import peak
 from mcore.events import Done, Event, Failed, PointReady
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
+from mcore.jobs.worker import READY
 from mcore.question import Experiment, as_written, parse
 from mcore.resolve import resolve
 from mcore.sources import look
-from mcore.worker import READY
 
 HOME = Path(__file__).resolve().parent.parent
 ASKED = {"look": 1e6, "first": 6.0, "peak": 1.6e9}
@@ -113,7 +113,7 @@ def answered(store: Path, asked: Experiment) -> Iterator[Heard]:
 @contextmanager
 def worker(store: Path) -> Iterator[subprocess.Popen]:
     """A worker that has the engine in memory and nothing else."""
-    process = subprocess.Popen([sys.executable, "-m", "mcore.worker", "--store", str(store), "--warm"], cwd=HOME)
+    process = subprocess.Popen([sys.executable, "-m", "mcore.jobs.worker", "--store", str(store), "--warm"], cwd=HOME)
     try:
         wait_for(lambda: is_held(store / READY))
         yield process

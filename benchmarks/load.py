@@ -29,11 +29,11 @@ from statistics import median
 
 from benchmarks.visitor import Visitor, visit
 from mcore.database import held
-from mcore.jobs import Job, Jobs
+from mcore.jobs.queue import Job, Jobs
+from mcore.jobs.worker import READY
 from mcore.link import link
 from mcore.question import Experiment, as_written, parse
 from mcore.resolve import resolve
-from mcore.worker import READY
 
 HOME = Path(__file__).resolve().parent.parent
 PAGES = ("", "Compare", "Knowledge")

@@ -24,15 +24,15 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.material import MAX_LENGTH, Material, make, sources
-from mcore import paths
-from mcore.batches import make_batches
-from mcore.checkpoints import look_at
-from mcore.evaluate import logits, prepare
-from mcore.live import Live, open_live
+from mcore import coefficients as paths
+from mcore.evaluation.evaluate import logits, prepare
+from mcore.live.model import Live, open_live
+from mcore.live.reuse import Reuse
+from mcore.live.standing import Standing
+from mcore.models.checkpoints import look_at
 from mcore.question import PathSpec
-from mcore.reuse import Reuse
-from mcore.standing import Standing
 from mcore.store import Store
+from mcore.tasks.batches import make_batches
 
 TS = (0.0, 1.0, 0.5, 0.25, 0.75, 0.125)
 SETTLED = 2  # points after which nothing is tried any more

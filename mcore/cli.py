@@ -14,11 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from mcore import best, events, words
+from mcore import events, words
 from mcore.errors import Cancelled, McoreError, QuestionError
-from mcore.hubrows import telling
+from mcore.evaluation.measures import named
+from mcore.hub.rows import telling
 from mcore.link import link, unlink
-from mcore.measures import named
+from mcore.paths import best
 from mcore.pin import pinned
 from mcore.question import MOST_BYTES, as_written, parse, parse_recipe
 from mcore.resolve import resolve, resolve_recipe
@@ -110,8 +111,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    from mcore.finetune import finetune
-    from mcore.tuning import alone, hand_over
+    from mcore.tuning.beginning import alone, hand_over
+    from mcore.tuning.finetune import finetune
 
     resolved, store = resolve_recipe(parse_recipe(_read(options.question, "recipe"))), Store(options.store)
     out = Path(options.out) if options.out else None

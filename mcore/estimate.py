@@ -10,7 +10,7 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from mcore.checkpoints import Checkpoint
+from mcore.models.checkpoints import Checkpoint
 from mcore.resolve import Resolved, ResolvedTask, watched
 
 CORE_RATE, GPU_RATE = 60e9, 10e12  # operations a second in evaluation, with all that is not products

@@ -17,26 +17,28 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from mcore import deltas, portable, responses, taking
+from mcore import portable, taking
 from mcore.database import told
-from mcore.delta import merge, plain_name
 from mcore.errors import Cancelled, McoreError, QuestionError
-from mcore.evaluate import prepare
+from mcore.evaluation import responses
+from mcore.evaluation.evaluate import prepare
 from mcore.events import Done, Event, Pushed, Working
 from mcore.exportcard import write_card
-from mcore.laying import lay
+from mcore.hub.push import check_token, push
 from mcore.limits import check_size
-from mcore.live import Live, tensors_of
+from mcore.live.delta import merge, plain_name
+from mcore.live.model import Live, tensors_of
+from mcore.models import deltas
+from mcore.paths.laying import lay
 from mcore.plan import Orders, Point
 from mcore.profile import profile
 from mcore.progress import Progress
-from mcore.push import check_token, push
 from mcore.question import Experiment, as_written
 from mcore.resolve import Resolved, resolve
 from mcore.run import joined
 from mcore.store import Store
 from mcore.taking import Take
-from mcore.tuning import alone
+from mcore.tuning.beginning import alone
 
 MOST_SHARD = "5GB"  # of one file of weights: the Hub and most disks take it whole
 Stop = Callable[[], bool]

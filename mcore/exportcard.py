@@ -6,10 +6,10 @@ import json
 import re
 from pathlib import Path
 
-from mcore import deltas
+from mcore.evaluation.measures import named
 from mcore.link import link
-from mcore.measures import named
-from mcore.methods import Structure
+from mcore.models import deltas
+from mcore.models.methods import Structure
 from mcore.names import endpoint_name, task_name
 from mcore.pin import pinned
 from mcore.portable import portable

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mcore.added import tuned
-from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
+from mcore.models.added import tuned
+from mcore.models.checkpoints import Checkpoint
 from mcore.profile import Profile, at_home
 from mcore.question import Experiment, Recipe
 from mcore.resolve import Resolved, watched
-from mcore.study import Study
+from mcore.studies.study import Study
 
 NAMES = ("labels", "label", "text", "template", "answers", "columns", "form")  # fields that hold anybody's words
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-from mcore.methods import filled
+from mcore.models.methods import filled
 from mcore.question import Endpoint, Recipe, Task
 
 
@@ -21,7 +21,7 @@ def nats(value: float | None, interval: tuple[float, float] | None = None) -> st
 
 
 def unit(result: Mapping) -> str:
-    """What the losses of one task's entry of a result are in (``mcore.measures``); nats, where an older one does not tell."""
+    """What the losses of one task's entry of a result are in (``mcore.evaluation.measures``); nats, where an older one does not tell."""
     return (result.get("measure") or {}).get("loss", "nats")
 
 

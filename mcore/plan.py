@@ -14,10 +14,10 @@ from typing import Literal
 
 from safetensors.numpy import load, save
 
-from mcore.labels import Order, by_names
 from mcore.question import canonical, fingerprint
 from mcore.resolve import EVALUATION_VERSION, Endpoint, Resolved, ResolvedTask
 from mcore.store import Store
+from mcore.tasks.labels import Order, by_names
 
 Part = Literal["all", "training", "export"]  # of an answer: everything, the endpoints alone, or the model at one point, saved
 Orders = dict[str, Order]  # side -> order, for the sides that give the head

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mcore.checkpoints import file_digest
+from mcore.models.checkpoints import file_digest
 from mcore.question import Experiment, Recipe, as_written, parse
 from mcore.resolve import Resolved, ResolvedRecipe
 

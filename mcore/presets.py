@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 
-from mcore.checkpoints import BUILTIN
+from mcore.models.checkpoints import BUILTIN
 from mcore.question import Experiment, parse
 
 QUESTION, RESULT = BUILTIN / "first.json", BUILTIN / "first-result.json"

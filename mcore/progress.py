@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from mcore import curvefile, plan, represented
+from mcore import plan
+from mcore.evaluation.measures import measured
 from mcore.events import Fitting, PointReady, Training
-from mcore.measures import measured
+from mcore.layers import represented
+from mcore.paths import curvefile
 from mcore.plan import Part, Point
 from mcore.resolve import Endpoint, Resolved
 from mcore.store import Store

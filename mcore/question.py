@@ -28,8 +28,8 @@ from pydantic import (
     model_validator,
 )
 
-from mcore import rowparts
 from mcore.errors import QuestionError
+from mcore.tasks import rowparts
 
 PROBES = ("loss", "accuracy", "knowledge", "macro_f1", "calibration", "agreement", "ensemble", "readout", "cka")
 LAYERWISE = ("readout", "cka")  # those that look at the hidden states of each layer
@@ -119,7 +119,7 @@ class Recipe(Frozen):
     """How to fine-tune ``base`` on the training rows of ``task``: AdamW, warm-up, then linear decay to zero.
 
     A ``task`` that is read by "answers" tunes a language model; all others a classifier with a new head.
-    ``rows`` names a part of the training split (``mcore.rowparts``). ``optimizer``: torch's AdamW (left out), Adam, or SGD with a momentum
+    ``rows`` names a part of the training split (``mcore.tasks.rowparts``). ``optimizer``: torch's AdamW (left out), Adam, or SGD with a momentum
     of 0.9, which both take ``weight_decay`` as a penalty in the gradient. ``decay``: "none" stays at the learning rate after the warm-up.
     ``warmup`` is a fraction of the steps. ``cartography`` counts the training rows that are followed.
     ``stop_at`` leaves the training at that step, its schedule being that of all ``steps``; ``continued`` goes on from
@@ -130,7 +130,7 @@ class Recipe(Frozen):
     attention and the feed-forward part of each block, "houlsby", or after the latter alone, "pfeiffer"), "prefix" (``prefix_length`` keys
     and values before those of each self-attention), "bitfit" (the biases). ``delta_seed`` makes what is added, normally distributed with
     the standard deviation ``init_scale`` in an adapter or prefix; ``layers`` says in which layers; ``train_norms`` tunes their norms too.
-    What is left out has its default in ``mcore.methods``.
+    What is left out has its default in ``mcore.models.methods``.
     """
 
     LATER = (*OF_METHOD, "stop_at", "continued", "optimizer", "decay")

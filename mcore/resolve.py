@@ -11,19 +11,24 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 
-from mcore import fitted, hub, question, reading, representation, tasks
-from mcore.checkpoints import Checkpoint
+from mcore import question
 from mcore.errors import NoHead, QuestionError
-from mcore.joinable import check_joinable
-from mcore.labels import by_names, may_fit
-from mcore.methods import Structure, check_method, filled, shared_structure, structure_of
+from mcore.evaluation import fitted
+from mcore.hub import repositories as hub
+from mcore.layers import representation
+from mcore.layers.representation import Representation
+from mcore.models.checkpoints import Checkpoint
+from mcore.models.joinable import check_joinable
+from mcore.models.methods import Structure, check_method, filled, shared_structure, structure_of
+from mcore.paths.route import Route, route
 from mcore.question import FITTED, Experiment, PathSpec, Recipe, Task, canonical, fingerprint
-from mcore.reading import Kind, Read
-from mcore.representation import Representation
-from mcore.route import Route, route
-from mcore.rowparts import alike
 from mcore.sources import look
-from mcore.tasks import Rows
+from mcore.tasks import reading
+from mcore.tasks import rows as tasks
+from mcore.tasks.labels import by_names, may_fit
+from mcore.tasks.reading import Kind, Read
+from mcore.tasks.rowparts import alike
+from mcore.tasks.rows import Rows
 
 TRAINING_VERSION = 1  # of what a recipe means: a change in finetune.py that changes the weights raises it
 EVALUATION_VERSION = 1  # likewise for the responses
@@ -33,7 +38,7 @@ VALIDATION_ROWS = 512  # that a recipe is watched on
 
 @dataclass(frozen=True)
 class ResolvedTask:
-    """A task with its rows; ``max_length`` in tokens, as it is used; ``read``: what is asked of the model (``mcore.reading``).
+    """A task with its rows; ``max_length`` in tokens, as it is used; ``read``: what is asked of the model (``mcore.tasks.reading``).
 
     ``fitting``: the training rows that a fitted head is fitted on, at each t.
     """

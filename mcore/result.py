@@ -10,16 +10,19 @@ import json
 
 import numpy as np
 
-from mcore import curvefile, lengths, measures, plan, probes, represented
-from mcore.barrier import barriers
-from mcore.distances import distance_key
-from mcore.followed import Joined, join
-from mcore.knowledge import knowledge
-from mcore.measures import Measured, measured
+from mcore import plan
+from mcore.evaluation import measures, probes
+from mcore.evaluation.barrier import barriers
+from mcore.evaluation.measures import Measured, measured
+from mcore.knowledge.mastered import knowledge
+from mcore.layers import represented
+from mcore.paths import curvefile, lengths
+from mcore.paths.distances import distance_key
 from mcore.plan import Point
 from mcore.resolve import Endpoint, Resolved, ResolvedTask
 from mcore.store import Store
-from mcore.tasks import constant_baseline
+from mcore.tasks.rows import constant_baseline
+from mcore.tuning.followed import Joined, join
 
 
 def collect(resolved: Resolved, store: Store) -> dict:

@@ -11,30 +11,34 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from mcore import deltas, lengths, plan, represented, responses
-from mcore.blend import WeightSet, distance, gram
-from mcore.checkpoints import Checkpoint, look_at
-from mcore.distances import base_key, distance_key, summed
+from mcore import plan
 from mcore.errors import Cancelled, McoreError
-from mcore.evaluate import check_precision, prepare
+from mcore.evaluation import responses
+from mcore.evaluation.evaluate import check_precision, prepare
+from mcore.evaluation.responses import Inputs
 from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
-from mcore.finetune import finetune
-from mcore.joinable import check_joinable
-from mcore.laying import lay
+from mcore.hub.remote import at_hand, fetch
+from mcore.layers import represented
+from mcore.layers.representing import represent
 from mcore.limits import check_size
-from mcore.live import Live, check_finite, open_live, weights_of
+from mcore.live.blend import WeightSet, distance, gram
+from mcore.live.model import Live, check_finite, open_live, weights_of
+from mcore.live.reuse import Reuse
+from mcore.models import deltas
+from mcore.models.checkpoints import Checkpoint, look_at
+from mcore.models.joinable import check_joinable
+from mcore.paths import lengths
+from mcore.paths.distances import base_key, distance_key, summed
+from mcore.paths.laying import lay
 from mcore.plan import Orders, Part, Point
 from mcore.profile import profile
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written, canonical
-from mcore.remote import at_hand, fetch
-from mcore.representing import represent
 from mcore.resolve import Endpoint, Resolved, resolve
-from mcore.responses import Inputs
-from mcore.reuse import Reuse
 from mcore.store import Store
-from mcore.tuning import moved
+from mcore.tuning.beginning import moved
+from mcore.tuning.finetune import finetune
 
 Stop = Callable[[], bool]
 

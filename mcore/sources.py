@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mcore import adapters, deltas, remote
-from mcore.checkpoints import Checkpoint, builtin, look_at
 from mcore.errors import QuestionError
+from mcore.hub import remote
+from mcore.models import adapters, deltas
+from mcore.models.checkpoints import Checkpoint, builtin, look_at
 
 
 def look(address: str, field: str) -> Checkpoint:

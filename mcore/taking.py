@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mcore import hub, plan
-from mcore.added import tuned
-from mcore.best import Best, best
+from mcore import plan
 from mcore.errors import QuestionError
-from mcore.measures import Measured, measured
+from mcore.evaluation.measures import Measured, measured
+from mcore.hub import repositories as hub
+from mcore.models.added import tuned
+from mcore.paths.best import Best, best
 from mcore.question import fingerprint
 from mcore.resolve import Resolved
 from mcore.store import Store

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mcore.differing import differences
 from mcore.glossary import SMALL, glossary
-from mcore.knowledge import exchanged
+from mcore.knowledge.mastered import exchanged
 from mcore.names import (
     duration,
     endpoint_name,
@@ -28,8 +27,9 @@ from mcore.names import (
     task_name,
     unit,
 )
+from mcore.paths.ways import between, conclusion, endpoints, ends, subject, way
 from mcore.question import Endpoint, Experiment, Recipe
-from mcore.ways import between, conclusion, endpoints, ends, subject, way
+from mcore.tuning.differing import differences
 
 __all__ = [
     "Meaning", "differences", "duration", "endpoint_name", "glossary", "is_connected", "meaning", "nats", "percent",

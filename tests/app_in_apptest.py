@@ -9,7 +9,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
 from mcore.link import pack
 from mcore.question import Experiment
 from mcore.store import Store
@@ -35,7 +35,7 @@ class NoKeeper:
 def app_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store of its own for each test, and an app that works with it."""
     monkeypatch.setenv("MCORE_STORE", str(tmp_path))
-    monkeypatch.setattr("mcore.keeper.Keeper", NoKeeper)
+    monkeypatch.setattr("mcore.jobs.keeper.Keeper", NoKeeper)
     monkeypatch.setattr("mcore.ui.engine.Keeper", NoKeeper)
     monkeypatch.chdir(HOME)
     st.cache_resource.clear()

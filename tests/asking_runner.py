@@ -5,10 +5,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from mcore import access
 from mcore.errors import Cancelled
 from mcore.events import Done, Event, Working
-from mcore.hub import Refused
+from mcore.hub import access
+from mcore.hub.repositories import Refused
 from mcore.question import Experiment, fingerprint
 from mcore.store import Store
 

@@ -15,18 +15,19 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mcore import plan, probes
-from mcore.cartography import Cartography
+from mcore import plan
 from mcore.database import held
-from mcore.distances import distance_key, summed
+from mcore.evaluation import probes
 from mcore.events import Done, Event, PointReady, Trained, Training, Working
 from mcore.events import Resolved as ResolvedEvent
-from mcore.followed import followed
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
+from mcore.jobs.worker import LOCK, READY
+from mcore.paths.distances import distance_key, summed
 from mcore.question import Experiment, fingerprint, parse
 from mcore.resolve import Endpoint, Resolved, resolve
 from mcore.store import Store
-from mcore.worker import LOCK, READY
+from mcore.tuning.cartography import Cartography
+from mcore.tuning.followed import followed
 
 RECIPE = {
     "base": "builtin:austen@0",

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from hub_server import Hub, hub
 
-from mcore import hub as hub_client
-from mcore import hubweights
+from mcore.hub import repositories as hub_client
+from mcore.hub import weights as hubweights
 from mcore.profile import profile
 
 

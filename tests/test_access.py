@@ -16,20 +16,21 @@ from hub_server import Fault, hub
 from test_hub import answer, question
 from test_worker import TESTS, House, until
 
-from mcore import access, hubcache
-from mcore import hub as hub_client
 from mcore.database import held
 from mcore.errors import QuestionError
-from mcore.handover import Giver, Taker
-from mcore.jobs import Jobs
-from mcore.keeper import Keeper
+from mcore.hub import access
+from mcore.hub import cache as hubcache
+from mcore.hub import repositories as hub_client
+from mcore.jobs.handover import Giver, Taker
+from mcore.jobs.keeper import Keeper
+from mcore.jobs.queue import Jobs
+from mcore.jobs.worker import LOST
 from mcore.question import fingerprint, parse
 from mcore.resolve import resolve
 from mcore.sources import look
 from mcore.store import Store
 from mcore.ui import visitor
 from mcore.ui.token import NO_TOKEN
-from mcore.worker import LOST
 
 TOKEN, OTHER = "hf_onlyforthisvisitor123", "hf_anothervisitors456"
 

@@ -13,10 +13,10 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 from test_weights import Opened, asked, contents, fetched, losses
 
-from mcore import hub as hub_client
-from mcore.adapters import base_on_the_hub
 from mcore.errors import QuestionError
-from mcore.remote import at_hand, fetch, to_fetch
+from mcore.hub import repositories as hub_client
+from mcore.hub.remote import at_hand, fetch, to_fetch
+from mcore.models.adapters import base_on_the_hub
 from mcore.resolve import resolve
 from mcore.run import run
 from mcore.sources import look

@@ -15,13 +15,13 @@ from safetensors.torch import load_file, save_file
 
 from mcore import plan
 from mcore.errors import Cancelled, McoreError, QuestionError
-from mcore.matching import Moments, assigned, located, permuted
+from mcore.paths.matching import Moments, assigned, located, permuted
+from mcore.paths.units import ARCHITECTURES, groups
 from mcore.question import parse
 from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.run import run
 from mcore.store import Store
-from mcore.units import ARCHITECTURES, groups
 
 CLASSIFIER, MASKED, CAUSAL, TO_TEXT = (
     hf.AutoModelForSequenceClassification, hf.AutoModelForMaskedLM, hf.AutoModelForCausalLM, hf.AutoModelForSeq2SeqLM
@@ -289,7 +289,7 @@ def test_a_permuted_b_that_computes_something_else_is_never_used(saved, rows, st
 
 def test_every_line_of_every_description_finds_a_tensor(saved):
     """What finds none is misspelt, or belongs to a model that no test has."""
-    from mcore.units import _compiled
+    from mcore.paths.units import _compiled
 
     seen: dict[str, set[str]] = {name: set() for name in ARCHITECTURES}
     for family, opener in DESCRIBED:

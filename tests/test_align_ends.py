@@ -10,10 +10,10 @@ from scipy.optimize import linear_sum_assignment
 from test_adapters import adapter, base
 from test_align import CLASSIFIER, aligned, ask, question, shuffled
 
-from mcore import align
 from mcore.errors import Cancelled, McoreError
-from mcore.evaluate import has_bfloat16
-from mcore.matching import Moments, assigned
+from mcore.evaluation.evaluate import has_bfloat16
+from mcore.paths import align
+from mcore.paths.matching import Moments, assigned
 from mcore.question import parse
 from mcore.run import run
 from mcore.store import Store

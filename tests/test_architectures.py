@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from mcore import plan
-from mcore.batches import make_batches
 from mcore.errors import QuestionError
-from mcore.evaluate import has_bfloat16
+from mcore.evaluation.evaluate import has_bfloat16
 from mcore.question import parse
 from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.run import run
+from mcore.tasks.batches import make_batches
 
 POINTS = [0, 0.25, 0.5, 1]
 

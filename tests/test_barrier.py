@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcore import bootstrap
-from mcore.barrier import barriers
+from mcore.evaluation import bootstrap
+from mcore.evaluation.barrier import barriers
 
 
 def path(seed=0, points=7, examples=60, height=0.4, noise=0.2):

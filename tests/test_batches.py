@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcore.batches import FEWEST, SPARE, TOKENS, Batches, cut, encode, make_batches, slices
+from mcore.tasks.batches import FEWEST, SPARE, TOKENS, Batches, cut, encode, make_batches, slices
 
 lengths = st.lists(st.integers(1, 90), max_size=150)
 
@@ -84,7 +84,7 @@ def test_a_text_without_tokens_becomes_one_that_means_nothing():
 
 @given(st.lists(st.integers(0, 30), max_size=20), st.integers(1, 60))
 def test_neighbours_are_tokenised_together_and_none_is_left_out(lengths, most):
-    with mock.patch("mcore.batches.AT_ONCE", most):
+    with mock.patch("mcore.tasks.batches.AT_ONCE", most):
         found = [lengths[some] for some in slices(lengths)]
     assert list(chain(*found)) == lengths and all(found)
     assert all(sum(some) <= most or sum(map(bool, some)) == 1 for some in found)
@@ -95,7 +95,7 @@ def test_texts_are_encoded_alike_however_many_at_once(monkeypatch):
     for each in (texts, list(zip(texts, texts[::-1], strict=True))):
         with monkeypatch.context() as few:
             whole = encode(tiny.wordpiece(), each, 16)
-            few.setattr("mcore.batches.AT_ONCE", 50)
+            few.setattr("mcore.tasks.batches.AT_ONCE", 50)
             assert encode(tiny.wordpiece(), each, 16) == whole
 
 

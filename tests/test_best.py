@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mcore.best import best, halves
 from mcore.errors import McoreError
-from mcore.measures import Measured
+from mcore.evaluation.measures import Measured
+from mcore.paths.best import best, halves
 
 IDS = list(range(100, 140))
 CHOOSING = halves(IDS)

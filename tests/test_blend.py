@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from mcore import blend as blending
-from mcore.blend import Place, WeightSet, blend, distance
 from mcore.errors import McoreError
+from mcore.live import blend as blending
+from mcore.live.blend import Place, WeightSet, blend, distance
 
 SHAPES = {"embedding": (50, 8), "linear": (8, 8), "bias": (8,), "scale": ()}
 

@@ -10,11 +10,11 @@ import pytest
 from app_in_browser import CHART, SHOTS, at_rest
 from browser_fixtures import carry_out, question
 
-from mcore import grid as grids
-from mcore.followed import join
-from mcore.forgetting_told import Told, dots, tell
+from mcore.knowledge import grid as grids
+from mcore.knowledge.forgetting_told import Told, dots, tell
 from mcore.link import link
 from mcore.store import Store
+from mcore.tuning.followed import join
 
 pytest.importorskip("playwright")
 from playwright.sync_api import Browser, Page, expect

@@ -14,8 +14,8 @@ import pytest
 from app_in_browser import CHART, HOME, SHOTS, running_app
 from browser_fixtures import carry_out, question
 
-from mcore import grid as grids
-from mcore.grid import Grid
+from mcore.knowledge import grid as grids
+from mcore.knowledge.grid import Grid
 from mcore.link import link
 from mcore.question import Experiment
 from mcore.store import Store

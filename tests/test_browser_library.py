@@ -14,9 +14,9 @@ from app_in_browser import CHART, HOME, SHOTS, at_rest, lacking, running_app
 from browser_fixtures import RECIPE, question
 from test_library import computed
 
-from mcore import resultfile
+from mcore.library import resultfile
+from mcore.library.notes import Notes
 from mcore.link import link
-from mcore.notes import Notes
 from mcore.question import Experiment
 from mcore.resolve import resolve
 from mcore.result import collect

@@ -11,10 +11,10 @@ import tiny
 from app_in_browser import CHART, at_rest
 from transformers import AutoModel
 
-from mcore.history import history
 from mcore.link import unlink
 from mcore.run import run
 from mcore.store import Store
+from mcore.studies.history import history
 from mcore.ui.sweep_view import View, sweep, written
 
 pytest.importorskip("playwright")

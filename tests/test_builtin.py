@@ -9,10 +9,10 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from mcore import tasks
-from mcore.checkpoints import BUILTIN, families
+from mcore.models.checkpoints import BUILTIN, families
 from mcore.question import Task
 from mcore.sources import look
+from mcore.tasks import rows as tasks
 
 STEPS = [0, 100, 300, 1000, 2000, 4000, 7000]
 NAMES = list(tasks.declarations())

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcore import charts, charts_path, charts_theme
+from mcore.charts import overview as charts
+from mcore.charts import path as charts_path
+from mcore.charts import theme as charts_theme
 from tests.test_words import result
 
 ASKED = np.linspace(0, 1, 13).tolist()
@@ -183,7 +185,7 @@ def test_the_alternative_tells_the_result():
 
 
 def test_a_page_that_draws_loads_no_torch():
-    code = "import sys, mcore.charts, mcore.probes; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'streamlit')))"
+    code = "import sys, mcore.charts.overview, mcore.evaluation.probes; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'streamlit')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from mcore.charts_findings import figure, finding_chart, finding_told
-from mcore.charts_theme import PAPER, theme, to_svg
-from mcore.intervals import student
+from mcore.charts.findings import figure, finding_chart, finding_told
+from mcore.charts.theme import PAPER, theme, to_svg
+from mcore.evaluation.intervals import student
 
 BARRIERS = {"name": "barrier", "title": "Barrier (nats)", "groups": ["head seed", "data order"], "strong": ["head seed"], "percent": False,
             "bound": 0.05, "bound_name": "connected up to here"}  # fmt: skip

@@ -6,14 +6,12 @@ import altair as alt
 import numpy as np
 import pytest
 
-from mcore.cartography import MEASURES, Cartography
-from mcore.charts_forgetting import map_chart, map_told, order_chart, order_told, segments_chart, segments_told
-from mcore.charts_held import DRAWN, held_chart, held_told
-from mcore.charts_knowledge import palette
-from mcore.charts_theme import theme, to_svg
-from mcore.followed import Joined
-from mcore.forgetting import Correlation
-from mcore.forgetting_told import (
+from mcore.charts.forgetting import map_chart, map_told, order_chart, order_told, segments_chart, segments_told
+from mcore.charts.held import DRAWN, held_chart, held_told
+from mcore.charts.knowledge import palette
+from mcore.charts.theme import theme, to_svg
+from mcore.knowledge.forgetting import Correlation
+from mcore.knowledge.forgetting_told import (
     MOST_DOTS,
     Told,
     bars,
@@ -27,10 +25,12 @@ from mcore.forgetting_told import (
     verdict,
     written,
 )
-from mcore.grid import Grid
-from mcore.held import held
-from mcore.held_told import verdict as held_verdict
-from mcore.segments import Estimate
+from mcore.knowledge.grid import Grid
+from mcore.knowledge.held import held
+from mcore.knowledge.held_told import verdict as held_verdict
+from mcore.knowledge.segments import Estimate
+from mcore.tuning.cartography import MEASURES, Cartography
+from mcore.tuning.followed import Joined
 
 TS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 

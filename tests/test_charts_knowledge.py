@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_grid import RIGHT, grid
 
-from mcore.charts_knowledge import (
+from mcore.charts.knowledge import (
     FLOW,
     MOST_LABELS,
     cells,
@@ -20,8 +20,8 @@ from mcore.charts_knowledge import (
     packed,
     palette,
 )
-from mcore.charts_theme import theme, to_svg
-from mcore.grid import flow
+from mcore.charts.theme import theme, to_svg
+from mcore.knowledge.grid import flow
 
 # Machado et al. 2009, severity 1: what is left of linear RGB without one kind of cone.
 BLIND = {

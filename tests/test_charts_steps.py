@@ -7,8 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mcore.bystep import BARRIERS, Along, Reading, Sampled, answer
-from mcore.charts_steps import (
+from mcore.charts.steps import (
     TITLES,
     boundary_chart,
     boundary_figure,
@@ -17,8 +16,9 @@ from mcore.charts_steps import (
     steps_figure,
     steps_told,
 )
-from mcore.charts_theme import to_svg
-from mcore.pretraining import Sweep
+from mcore.charts.theme import to_svg
+from mcore.studies.bystep import BARRIERS, Along, Reading, Sampled, answer
+from mcore.studies.pretraining import Sweep
 
 STEPS = (0, 100, 1000)
 TS = tuple(np.linspace(0, 1, 5).tolist())

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from test_charts import marked, rows, texts
 from test_words import experiment, recipe, result
 
-from mcore import charts, words
-from mcore.along import extremes, mean_loss, positions
-from mcore.charts_fit import cells, fit_chart, mix_chart, most_decided, shortened
-from mcore.charts_ways import ways_chart
+from mcore import words
+from mcore.charts import overview as charts
+from mcore.charts.fit import cells, fit_chart, mix_chart, most_decided, shortened
+from mcore.charts.ways import ways_chart
 from mcore.names import nats
+from mcore.paths.along import extremes, mean_loss, positions
+from mcore.paths.ways import NAMES, TOLD, between, conclusion, endpoints, ends, short, subject
 from mcore.question import PathSpec
 from mcore.ui.suggestions import suggestion
-from mcore.ways import NAMES, TOLD, between, conclusion, endpoints, ends, short, subject
 
 CURVE = {"kind": "bezier", "bends": 1}
 MOVED = {"kind": "partial", "move": ["attention"]}

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from mcore.checkpoints import file_digest
 from mcore.errors import QuestionError
-from mcore.joinable import check_joinable
+from mcore.models.checkpoints import file_digest
+from mcore.models.joinable import check_joinable
 from mcore.sources import look
 
 

@@ -18,23 +18,23 @@ from torch.func import functional_call
 from transformers import AutoModel, AutoTokenizer
 
 from mcore import events
-from mcore.checkpoints import look_at
 from mcore.cli import main
-from mcore.curve import laid, t_of
-from mcore.distances import layer_of
+from mcore.coefficients import Path, bezier, chain
 from mcore.errors import Cancelled, QuestionError
-from mcore.finetune import batch_of
-from mcore.fitter import Fitter, group_of, rate_at
-from mcore.live import open_live
-from mcore.objectives import LabelObjective
-from mcore.paths import Path, bezier, chain
+from mcore.library.resultfile import read
+from mcore.live.model import open_live
+from mcore.models.checkpoints import look_at
+from mcore.paths.curve import laid, t_of
+from mcore.paths.distances import layer_of
+from mcore.paths.fitter import Fitter, group_of, rate_at
 from mcore.question import PathSpec, Task, parse
 from mcore.resolve import resolve
 from mcore.result import collect
-from mcore.resultfile import read
 from mcore.run import run
 from mcore.store import Store
-from mcore.tasks import open_task
+from mcore.tasks.rows import open_task
+from mcore.tuning.finetune import batch_of
+from mcore.tuning.objectives import LabelObjective
 
 STEPS = 24
 SPEC = {"kind": "bezier", "steps": STEPS, "batch_size": 16, "learning_rate": 0.005}

@@ -12,20 +12,20 @@ import torch
 from torch.func import functional_call
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from mcore.checkpoints import look_at
+from mcore.coefficients import Path
 from mcore.errors import Cancelled, QuestionError
 from mcore.events import Fitting
-from mcore.finetune import batch_of
-from mcore.fitter import Fitter
-from mcore.live import open_live
-from mcore.objectives import AnswerObjective
-from mcore.paths import Path
+from mcore.live.model import open_live
+from mcore.models.checkpoints import look_at
+from mcore.paths.fitter import Fitter
 from mcore.question import PathSpec, Task, parse
 from mcore.resolve import ResolvedTask, resolve
 from mcore.result import collect
 from mcore.run import run
 from mcore.store import Store
-from mcore.tasks import open_task
+from mcore.tasks.rows import open_task
+from mcore.tuning.finetune import batch_of
+from mcore.tuning.objectives import AnswerObjective
 
 KINDS = {"t5": "seq2seq", "gpt2": "causal", "bert": "masked"}
 OPENERS = {"t5": AutoModelForSeq2SeqLM, "gpt2": AutoModelForCausalLM, "bert": AutoModelForMaskedLM}

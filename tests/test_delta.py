@@ -14,15 +14,16 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from transformers.cache_utils import DynamicCache
 from transformers.pytorch_utils import Conv1D
 
-from mcore import deltas, evaluate
-from mcore.added import tuned
-from mcore.delta import add, plain_name, trained
-from mcore.laying import lay
+from mcore.evaluation import evaluate
+from mcore.evaluation.responses import place
+from mcore.live.delta import add, plain_name, trained
+from mcore.models import deltas
+from mcore.models.added import tuned
+from mcore.paths.laying import lay
 from mcore.plan import Point
 from mcore.progress import Progress
 from mcore.question import parse, parse_recipe
 from mcore.resolve import resolve, resolve_recipe
-from mcore.responses import place
 from mcore.result import collect
 from mcore.run import joined, run
 from mcore.store import Store

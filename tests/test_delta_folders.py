@@ -12,11 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForSequenceClassification
 
-from mcore import deltas
 from mcore.cli import main
 from mcore.errors import QuestionError
 from mcore.export import export
-from mcore.finetune import finetune
+from mcore.models import deltas
 from mcore.question import parse, parse_recipe
 from mcore.resolve import resolve, resolve_recipe
 from mcore.result import collect
@@ -24,6 +23,7 @@ from mcore.run import run
 from mcore.sources import look
 from mcore.store import Store
 from mcore.taking import Take
+from mcore.tuning.finetune import finetune
 
 INJECTED = {"adapter": {"bottleneck": 5, "init_scale": 0.3}, "prefix": {"prefix_length": 3, "init_scale": 1.0}}
 MERGED = {"lora": {"rank": 3}, "bitfit": {}}

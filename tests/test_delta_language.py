@@ -10,8 +10,8 @@ from delta_reference import mixed, put, with_adapters, with_lora
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from mcore import deltas
 from mcore.cli import main
+from mcore.models import deltas
 from mcore.question import parse
 from mcore.resolve import resolve
 from mcore.result import collect

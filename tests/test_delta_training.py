@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from mcore import deltas
 from mcore.errors import Cancelled, QuestionError
-from mcore.finetune import finetune
 from mcore.limits import check_size
+from mcore.models import deltas
 from mcore.profile import profile
 from mcore.question import parse, parse_recipe
 from mcore.resolve import resolve, resolve_recipe
 from mcore.store import Store
+from mcore.tuning.finetune import finetune
 
 INJECTED = {"adapter": {"bottleneck": 5, "init_scale": 0.3}, "prefix": {"prefix_length": 3, "init_scale": 1.0}}
 MERGED = {"lora": {"rank": 3}, "bitfit": {}}

@@ -8,11 +8,11 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcore.differing import ADDED, FIELDS, OTHERWISE, Common, between, common, differences, warning
 from mcore.names import endpoint_name
 from mcore.question import OF_METHOD, Recipe, parse, parse_recipe
 from mcore.resolve import resolve
-from mcore.schedule import on_one_way, rate_at
+from mcore.tuning.differing import ADDED, FIELDS, OTHERWISE, Common, between, common, differences, warning
+from mcore.tuning.schedule import on_one_way, rate_at
 
 
 def recipe(**fields):

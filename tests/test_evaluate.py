@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from mcore.batches import make_batches
-from mcore.blend import Place, WeightSet, blend
 from mcore.errors import Cancelled, QuestionError
-from mcore.evaluate import has_bfloat16, logits, prepare
+from mcore.evaluation.evaluate import has_bfloat16, logits, prepare
+from mcore.live.blend import Place, WeightSet, blend
 from mcore.question import parse
 from mcore.run import run
+from mcore.tasks.batches import make_batches
 
 TEXTS = [tiny.sentence(seed) for seed in range(60)]
 FAMILIES = ["bert", "roberta", "gpt2"]
@@ -171,7 +171,7 @@ def test_bfloat16_leaves_a_weight_that_an_embedding_shares(saved):
 
 
 def test_without_bfloat16_it_is_refused_not_emulated(saved, monkeypatch):
-    monkeypatch.setattr("mcore.evaluate.has_bfloat16", lambda: False)
+    monkeypatch.setattr("mcore.evaluation.evaluate.has_bfloat16", lambda: False)
     with pytest.raises(QuestionError, match="^precision: .*use float32"):
         prepare(opened(saved("bert", 1)), "bfloat16")
 

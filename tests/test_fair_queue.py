@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcore.errors import McoreError
-from mcore.jobs import Jobs
-from mcore.line import in_turn
+from mcore.jobs.line import in_turn
+from mcore.jobs.queue import Jobs
 
 VISITORS = st.sampled_from(["anna", "ben", "cleo", "dora"])
 LINES = st.lists(VISITORS, max_size=12).map(lambda line: {n: {who} for n, who in enumerate(line, start=1)})

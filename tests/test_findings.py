@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 from test_headless import imported_by
 
-from mcore.cartography import Cartography
 from mcore.errors import McoreError, QuestionError
 from mcore.findings import report as reports
 from mcore.findings.answers import together as joined
@@ -19,6 +18,7 @@ from mcore.findings.knowledge import EARLY, LATE, kept, steepest
 from mcore.findings.said import MARKS, effect_told, summary, verdict_told
 from mcore.question import Recipe, canonical
 from mcore.resolve import resolve
+from mcore.tuning.cartography import Cartography
 
 NOISE = (0.0, 0.004, -0.003, 0.002, -0.001)
 
@@ -149,10 +149,13 @@ class TestDesigns:
             assert len(finding.study.questions) == len(finding.asked) <= 40  # what a host takes at once
 
     def test_every_group_of_a_figure_is_asked_for_each_seed(self):
+        """Of F1 what takes longest is asked for the first four alone."""
+        slow = {"head seed, long training", "adapter seed", "adapter, data order"}
         for id in ("F1", "F2", "F3", "F4", "F5", "F6"):
             finding = FINDINGS[id]
             (panel,) = finding.panels
-            assert {(one.group, one.seed) for one in finding.asked} == {(group, seed) for group in panel.groups for seed in range(1, finding.seeds + 1)}
+            seeds = {group: range(1, 5 if group in slow else finding.seeds + 1) for group in panel.groups}
+            assert {(one.group, one.seed) for one in finding.asked} == {(group, seed) for group in panel.groups for seed in seeds[group]}
             assert set(panel.strong) < set(panel.groups)
 
     def test_pairs_of_f1_differ_in_exactly_what_their_group_says(self):
@@ -177,7 +180,7 @@ class TestDesigns:
         assert of["same rows"].a.fingerprint == of["disjoint rows"].a.fingerprint
 
     def test_a_page_reads_them_without_torch(self):
-        found = imported_by(["mcore.findings.answers", "mcore.findings.every", "mcore.findings.report", "mcore.findings.said", "mcore.charts_findings"])
+        found = imported_by(["mcore.findings.answers", "mcore.findings.every", "mcore.findings.report", "mcore.findings.said", "mcore.charts.findings"])
         assert not found & {"torch", "transformers", "streamlit", "pyarrow"}
 
     def test_asked_together_each_question_and_each_model_stands_once(self):

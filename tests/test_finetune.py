@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from mcore.cartography import Cartography
 from mcore.errors import Cancelled, McoreError, QuestionError
 from mcore.events import Trained, Training
-from mcore.finetune import SAVES, batch_of, finetune
 from mcore.question import parse_recipe
 from mcore.resolve import resolve_recipe
-from mcore.schedule import learning_rate
 from mcore.store import Store
+from mcore.tuning.cartography import Cartography
+from mcore.tuning.finetune import SAVES, batch_of, finetune
+from mcore.tuning.schedule import learning_rate
 
 STEPS = 24
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

@@ -8,14 +8,15 @@ import tiny
 import torch
 import transformers as hf
 
-from mcore import fitted, tasks
-from mcore.batches import make_batches
 from mcore.errors import McoreError, QuestionError
-from mcore.evaluate import logits
-from mcore.features import Features
-from mcore.probes import cross_entropy
+from mcore.evaluation import fitted
+from mcore.evaluation.evaluate import logits
+from mcore.evaluation.features import Features
+from mcore.evaluation.probes import cross_entropy
 from mcore.question import Task
-from mcore.tasks import Rows
+from mcore.tasks import rows as tasks
+from mcore.tasks.batches import make_batches
+from mcore.tasks.rows import Rows
 
 TEXTS = [tiny.sentence(i) for i in range(10)]
 

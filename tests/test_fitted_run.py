@@ -20,18 +20,20 @@ from transformers import (
     AutoTokenizer,
 )
 
-from mcore import fitted, plan, tasks
-from mcore.charts import path_chart
-from mcore.checkpoints import BUILTIN
+from mcore import plan
+from mcore.charts.overview import path_chart
 from mcore.cli import main
 from mcore.errors import NoHead, QuestionError
 from mcore.estimate import cost
-from mcore.evaluate import has_bfloat16
+from mcore.evaluation import fitted
+from mcore.evaluation.evaluate import has_bfloat16
+from mcore.library.resultfile import read as read_file
+from mcore.models.checkpoints import BUILTIN
 from mcore.question import Task, as_written, parse
 from mcore.resolve import resolve
 from mcore.result import collect
-from mcore.resultfile import read as read_file
 from mcore.run import run
+from mcore.tasks import rows as tasks
 
 SPEECH = {"task": "builtin:speech", "limit": 200, "max_length": 48, "read": "fitted"}
 AUSTEN = tiny.experiment("builtin:austen@1000", "builtin:austen@7000", SPEECH)

@@ -12,16 +12,16 @@ import tiny
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from mcore import grid as grids
-from mcore.cartography import Cartography
-from mcore.finetune import LOOKS, finetune
-from mcore.followed import Apart, Joined, followed, join
-from mcore.forgetting_told import tell
+from mcore.knowledge import grid as grids
+from mcore.knowledge.forgetting_told import tell
 from mcore.question import parse, parse_recipe
 from mcore.resolve import Endpoint, ResolvedTask, resolve, resolve_recipe
 from mcore.result import collect
 from mcore.run import run
 from mcore.store import Store
+from mcore.tuning.cartography import Cartography
+from mcore.tuning.finetune import LOOKS, finetune
+from mcore.tuning.followed import Apart, Joined, followed, join
 
 BUILTIN = {"base": "builtin:austen@0", "task": {"task": "builtin:speech"}, "steps": 1, "batch_size": 2, "cartography": 200}
 

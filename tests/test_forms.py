@@ -13,11 +13,12 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcore import hubdata, tasks
 from mcore.errors import QuestionError
-from mcore.forms import names_in, taken_apart
+from mcore.hub import data as hubdata
 from mcore.question import Task, parse
 from mcore.resolve import resolve
+from mcore.tasks import rows as tasks
+from mcore.tasks.forms import names_in, taken_apart
 
 NLI = ["contradiction", "entailment", "neutral"]
 FORM = "premise: {premise} [SEP] hypothesis: {hypothesis}"

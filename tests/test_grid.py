@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
 
-from mcore import grid as grids
 from mcore import plan
-from mcore.grid import GROUPS, ORDERS, Grid
-from mcore.knowledge import exchanged, knowledge
+from mcore.knowledge import grid as grids
+from mcore.knowledge.grid import GROUPS, ORDERS, Grid
+from mcore.knowledge.mastered import exchanged, knowledge
 from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.store import Store
-from mcore.tasks import Rows
+from mcore.tasks.rows import Rows
 
 RIGHT = np.array([
     [1, 1, 1, 1, 0, 0, 0, 0],

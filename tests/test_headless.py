@@ -11,7 +11,15 @@ from graphlib import TopologicalSorter
 
 from conftest import ROOT
 
-LIGHT = ("question", "sweep", "charts_sweep", "link", "resolve", "tasks", "hubdata", "hubrows", "hubparquet", "datacard", "prompts", "checkpoints", "labels", "plan", "represented", "result", "distances", "words", "names", "charts", "grid", "charts_knowledge", "charts_layers", "store", "jobs", "keeper", "library", "notes", "resultfile", "charts_pair", "limits", "hubsearch", "hubpresets", "joinable", "pin", "sources", "measures", "estimate", "templates", "bootstrap", "segments", "forgetting", "followed", "held", "forgetting_told", "held_told", "charts_forgetting", "charts_held", "knowledge_questions", "history", "pretraining", "bystep", "charts_steps", "steps_told", "shipped_steps")  # fmt: skip
+LIGHT = (
+    "question", "studies.sweep", "charts.sweep", "link", "resolve", "tasks.rows", "hub.data", "hub.rows", "hub.parquet", "hub.datacard",
+    "tasks.prompts", "models.checkpoints", "tasks.labels", "plan", "layers.represented", "result", "paths.distances", "words", "names",
+    "charts.overview", "knowledge.grid", "charts.knowledge", "charts.layers", "store", "jobs.queue", "jobs.keeper", "library.items", "library.notes",
+    "library.resultfile", "charts.pair", "limits", "hub.search", "hub.presets", "models.joinable", "pin", "sources", "evaluation.measures",
+    "estimate", "tasks.templates", "evaluation.bootstrap", "knowledge.segments", "knowledge.forgetting", "tuning.followed", "knowledge.held",
+    "knowledge.forgetting_told", "knowledge.held_told", "charts.forgetting", "charts.held", "knowledge.questions", "studies.history",
+    "studies.pretraining", "studies.bystep", "charts.steps", "studies.steps_told", "studies.shipped_steps",
+)
 
 
 def imported_by(modules: list[str]) -> set[str]:
@@ -30,17 +38,31 @@ def core() -> list[str]:
     return names
 
 
+def needed(name: str, known: set[str]) -> set[str]:
+    """What of ``known`` a module names in an import, within its functions too."""
+    folder = ROOT / name.replace(".", "/")
+    file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    named = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {one for node in named for one in (node.module, *(f"{node.module}.{part.name}" for part in node.names))} & known
+
+
 def test_imports_go_one_way():
-    """No module of the core needs, by whatever way, one that needs it: imports within functions count."""
-    known, needs = set(core()), {}
-    for name in known - {"mcore"}:
-        folder = ROOT / name.replace(".", "/")
-        file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
-        named = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
-        found = {one for node in named for one in (node.module, *(f"{node.module}.{part.name}" for part in node.names))}
-        needs[name] = (found & known) - {"mcore"}
-    assert "mcore.rewrite" in needs["mcore.remote"]
+    """No module of the core needs, by whatever way, one that needs it."""
+    known = set(core()) - {"mcore"}
+    needs = {name: needed(name, known) for name in known}
+    assert "mcore.models.rewrite" in needs["mcore.hub.remote"]
     assert list(TopologicalSorter(needs).static_order())  # raises where there is a circle
+
+
+def test_folders_need_one_another_one_way():
+    """The same for folders, but for that of the Hub, whose files and rows are read as any other's are."""
+    inside = {name for name in core() if name.count(".") == 2 and not name.startswith("mcore.hub.")}
+    needs: dict[str, set[str]] = {}
+    for name in inside:
+        folder = name.split(".")[1]
+        needs.setdefault(folder, set()).update({other.split(".")[1] for other in needed(name, inside)} - {folder})
+    assert "live" in needs["evaluation"]
+    assert list(TopologicalSorter(needs).static_order())
 
 
 def test_the_core_imports_no_streamlit():

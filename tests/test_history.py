@@ -7,11 +7,13 @@ import json
 import pytest
 from hub_server import Fault
 
-from mcore import access, hubinfo, hubsearch
-from mcore.checkpoints import families
 from mcore.errors import QuestionError
-from mcore.history import by_step, filled, history, spread, step_of
-from mcore.refusals import NoAnswer, Refused
+from mcore.hub import access
+from mcore.hub import info as hubinfo
+from mcore.hub import search as hubsearch
+from mcore.hub.refusals import NoAnswer, Refused
+from mcore.models.checkpoints import families
+from mcore.studies.history import by_step, filled, history, spread, step_of
 
 EMPTY = {"config.json": b"{}"}
 

@@ -24,7 +24,7 @@ from test_pages import jobs, page, store, words  # noqa: F401 (fixtures)
 
 from benchmarks.visitor import Visitor, visit
 from mcore import profile
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
 from mcore.link import link
 from mcore.question import as_written, parse
 from mcore.resolve import resolve

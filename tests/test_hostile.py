@@ -19,10 +19,10 @@ import torch
 from hub_fixtures import Opened
 from test_weights import asked, contents, fetched, losses, pickled
 
-from mcore import hub as hub_client
-from mcore import hubinfo
 from mcore.errors import LONGEST, QuestionError
-from mcore.remote import at_hand, look_at
+from mcore.hub import info as hubinfo
+from mcore.hub import repositories as hub_client
+from mcore.hub.remote import at_hand, look_at
 from mcore.resolve import resolve
 from mcore.run import run
 from mcore.sources import look
@@ -376,7 +376,7 @@ def test_ten_thousand_names_make_no_traceback_and_no_unexpected_request(server, 
 
 
 def test_the_same_strings_as_a_base_of_an_adapter_ask_for_nothing_else(server, saved, tmp_path):
-    from mcore.adapters import base_on_the_hub
+    from mcore.models.adapters import base_on_the_hub
 
     draw = random.Random(5)
     for _ in range(2_000):

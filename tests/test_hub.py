@@ -11,8 +11,8 @@ import tiny
 from hub_server import Fault
 
 from mcore import events
-from mcore import hub as hub_client
 from mcore.errors import Cancelled, QuestionError
+from mcore.hub import repositories as hub_client
 from mcore.question import parse
 from mcore.resolve import resolve
 from mcore.result import collect
@@ -153,7 +153,7 @@ def hosted(monkeypatch):
     from mcore.profile import HOSTED, profile
 
     def host(**limits):
-        for module in ("access", "hubcache"):
+        for module in ("hub.access", "hub.cache"):
             monkeypatch.setattr(f"mcore.{module}.profile", lambda: dataclasses.replace(HOSTED, **limits))
 
     yield host
@@ -181,7 +181,7 @@ def test_a_host_keeps_what_was_used_last_and_lets_go_of_the_rest(server, saved, 
 
 
 def test_two_tokenizers_too_large_to_be_read_before_are_compared_once_they_are_here(server, saved, rows, store, monkeypatch):
-    monkeypatch.setattr("mcore.remote.READ_WHOLE", 10)
+    monkeypatch.setattr("mcore.hub.remote.READ_WHOLE", 10)
     files = {file.name: file.read_bytes() for file in saved("bert", 2).iterdir()}
     tokenizer = json.loads(files["tokenizer.json"])
     words = tokenizer["model"]["vocab"]
@@ -225,7 +225,7 @@ def test_without_a_network_a_branch_is_what_it_was_last_known_to_be_and_the_answ
 
 
 def test_a_page_without_a_network_uses_what_a_branch_was_last_known_to_be_and_asks_nothing(server, saved, monkeypatch):
-    from mcore import hubsearch
+    from mcore.hub import search as hubsearch
 
     server.put("org/model", saved("bert", 1))
     before = look("hub:org/model", "a").address

@@ -25,12 +25,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from mcore import datacard, hubcopies, hubdata, hubparquet, hubrows, tasks
-from mcore import hub as hub_client
 from mcore.errors import QuestionError
+from mcore.hub import copies as hubcopies
+from mcore.hub import data as hubdata
+from mcore.hub import datacard
+from mcore.hub import parquet as hubparquet
+from mcore.hub import repositories as hub_client
+from mcore.hub import rows as hubrows
 from mcore.question import Task, parse
 from mcore.resolve import resolve, resolve_recipe
 from mcore.run import run
+from mcore.tasks import rows as tasks
 
 NLI = ["entailment", "neutral", "contradiction"]
 datasets.disable_progress_bars()
@@ -385,7 +390,7 @@ def test_a_cut_in_the_middle_of_rows_is_mended(server, large):
 
 
 def test_a_private_and_a_gated_set_need_a_token(server, monkeypatch):
-    from mcore import access
+    from mcore.hub import access
 
     for name, gated in (("org/private", False), ("org/gated", True)):
         server.put(name, {"train.csv": csv(DATA["train"])}, kind="datasets", token="hf_secret", gated=gated)
@@ -556,7 +561,7 @@ def test_any_card_over_any_files_is_understood_or_refused(files, told):
 
 
 def test_rows_read_with_a_visitor_s_token_are_no_other_visitor_s(server, host, tmp_path, monkeypatch):
-    from mcore import access
+    from mcore.hub import access
 
     host()
     monkeypatch.setattr(hubrows, "WHOLE", 100)

@@ -11,14 +11,14 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from mcore import hubpresets
 from mcore.errors import QuestionError
-from mcore.labels import by_names
+from mcore.hub import presets as hubpresets
 from mcore.link import link, unlink
 from mcore.question import as_written, parse
 from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.run import run
+from mcore.tasks.labels import by_names
 
 NLI = ("entailment", "neutral", "contradiction")  # GLUE's order
 TELLING = {"entailment": "merry", "neutral": "letter", "contradiction": "sad"}  # the word of a hypothesis that tells its label

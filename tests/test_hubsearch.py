@@ -8,8 +8,9 @@ import time
 import pytest
 from hub_server import Fault, hub
 
-from mcore import access, hubsearch
-from mcore.hub import NoAnswer
+from mcore.hub import access
+from mcore.hub import search as hubsearch
+from mcore.hub.repositories import NoAnswer
 
 
 @pytest.fixture

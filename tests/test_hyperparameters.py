@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from mcore import rowparts, tasks
 from mcore.errors import Cancelled, QuestionError
 from mcore.events import Training
-from mcore.finetune import finetune
 from mcore.question import as_written, parse_recipe
 from mcore.resolve import resolve_recipe
-from mcore.schedule import learning_rate, on_one_way, rate_at
 from mcore.store import Store
+from mcore.tasks import rowparts
+from mcore.tasks import rows as tasks
+from mcore.tuning.finetune import finetune
+from mcore.tuning.schedule import learning_rate, on_one_way, rate_at
 
 STEPS = 18
 

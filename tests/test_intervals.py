@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mcore.intervals import Interval, paired, student
+from mcore.evaluation.intervals import Interval, paired, student
 
 
 def test_the_interval_is_that_of_the_textbook():

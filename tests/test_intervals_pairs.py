@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mcore.intervals import of_pairs, student
+from mcore.evaluation.intervals import of_pairs, student
 
 
 def test_pairs_that_share_nothing_have_students_interval():

@@ -13,7 +13,7 @@ import pytest
 from mcore.database import Database, held
 from mcore.errors import McoreError
 from mcore.events import Done, Failed, PointReady, Resolved, Working
-from mcore.jobs import ABANDONED, JOBS_KEPT, Jobs
+from mcore.jobs.queue import ABANDONED, JOBS_KEPT, Jobs
 
 HOME = Path(__file__).resolve().parent.parent
 QUESTION = {"version": 1, "a": "builtin:austen@0", "tasks": [{"task": "builtin:speech"}]}
@@ -176,7 +176,7 @@ def test_processes_share_a_queue(jobs, tmp_path):
     code = """
 import sys
 from mcore.events import Working
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
 jobs = Jobs(sys.argv[1])
 id = jobs.submit({}, "shared")
 for n in range(40): jobs.emit(id, Working(str(n)))

@@ -8,7 +8,7 @@ import pytest
 from transformers import AutoModel
 
 from mcore.errors import QuestionError
-from mcore.joinable import check_joinable, joinability
+from mcore.models.joinable import check_joinable, joinability
 from mcore.sources import look
 
 

@@ -25,19 +25,19 @@ from transformers import (
 
 from mcore import plan
 from mcore.errors import QuestionError
-from mcore.evaluate import has_bfloat16, prepare
-from mcore.grid import along
-from mcore.grid import read as read_grid
-from mcore.live import open_live
-from mcore.passages import hidden_places, passages
+from mcore.evaluation.evaluate import has_bfloat16, prepare
+from mcore.evaluation.responses import prepared
+from mcore.evaluation.scoring import likelihoods, token_losses
+from mcore.knowledge.grid import along
+from mcore.knowledge.grid import read as read_grid
+from mcore.live.model import open_live
 from mcore.question import parse
-from mcore.reading import kind_of, language_heads
 from mcore.resolve import resolve
-from mcore.responses import prepared
 from mcore.result import collect
 from mcore.run import run
-from mcore.scoring import likelihoods, token_losses
 from mcore.sources import look
+from mcore.tasks.passages import hidden_places, passages
+from mcore.tasks.reading import kind_of, language_heads
 
 TS = [0.0, 0.25, 0.5, 1.0]
 CAUSAL, MASKED, TO_TEXT = AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
@@ -218,7 +218,7 @@ def test_answers_are_asked_for_alike_however_many_at_once(family, ends, rows, mo
     resolved = resolve(parse(tiny.experiment(a, b, task(rows, template=TEMPLATES[OPENERS[family]], answers=ANSWERS, max_length=16))))
     given = resolved.tasks[0], resolved.kind, AutoTokenizer.from_pretrained(a), reference.load(a, OPENERS[family]).config, "tasks.0"
     whole = passages(*given)
-    monkeypatch.setattr("mcore.batches.AT_ONCE", 100)
+    monkeypatch.setattr("mcore.tasks.batches.AT_ONCE", 100)
     some = passages(*given)
     assert (some.wanted, some.slots) == (whole.wanted, whole.slots)
     assert [one.inputs["input_ids"].tolist() for one in some.batches] == [one.inputs["input_ids"].tolist() for one in whole.batches]

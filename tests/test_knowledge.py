@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcore.knowledge import MEASURES, exchanged, knowledge
+from mcore.knowledge.mastered import MEASURES, exchanged, knowledge
 
 
 @st.composite

@@ -6,13 +6,13 @@ import pytest
 import tiny
 from browser_fixtures import RECIPE, question
 
-from mcore import knowledge_questions as questions
-from mcore.followed import followed
-from mcore.knowledge_questions import POINTS, pose
+from mcore.knowledge import questions
+from mcore.knowledge.questions import POINTS, pose
 from mcore.link import pack, unpack
 from mcore.presets import first_question
 from mcore.question import parse
 from mcore.resolve import resolve
+from mcore.tuning.followed import followed
 
 
 def test_from_one_task_to_another_only_the_sources_head_reads_the_source() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcore.labels import Order, by_data, by_names, may_fit
+from mcore.tasks.labels import Order, by_data, by_names, may_fit
 
 confusions = st.integers(2, 4).flatmap(
     lambda classes: st.tuples(st.just(classes), st.integers(classes, 5), st.integers(1, 60), st.integers(0, 10**6))

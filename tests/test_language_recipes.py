@@ -18,15 +18,15 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from mcore import plan
-from mcore.cartography import Cartography
 from mcore.errors import Cancelled, QuestionError
 from mcore.events import Trained, Training
-from mcore.finetune import finetune
 from mcore.question import parse, parse_recipe
 from mcore.resolve import resolve, resolve_recipe
 from mcore.result import collect
 from mcore.run import run
 from mcore.store import Store
+from mcore.tuning.cartography import Cartography
+from mcore.tuning.finetune import finetune
 
 OPENERS = {"t5": AutoModelForSeq2SeqLM, "bart": AutoModelForSeq2SeqLM, "gpt2": AutoModelForCausalLM, "llama": AutoModelForCausalLM,
            "bert": AutoModelForMaskedLM, "roberta": AutoModelForMaskedLM}  # fmt: skip

@@ -11,9 +11,9 @@ import reference
 import tiny
 import torch
 
-from mcore import lengths
-from mcore.blend import Place, WeightSet, gram
-from mcore.paths import Path
+from mcore.coefficients import Path
+from mcore.live.blend import Place, WeightSet, gram
+from mcore.paths import lengths
 from mcore.question import PathSpec, parse
 from mcore.resolve import resolve
 from mcore.result import collect

@@ -9,11 +9,13 @@ import time
 import pytest
 from browser_fixtures import RECIPE, carry_out, question
 
-from mcore import clearing, library, presets
-from mcore.charts_pair import pair_chart, pair_told
+from mcore import presets
+from mcore.charts.pair import pair_chart, pair_told
 from mcore.errors import McoreError, QuestionError
-from mcore.library import Item
-from mcore.notes import MOST_TAGS, MOST_TEXT, Note, Notes, note
+from mcore.library import clearing
+from mcore.library import items as library
+from mcore.library.items import Item
+from mcore.library.notes import MOST_TAGS, MOST_TEXT, Note, Notes, note
 from mcore.question import Experiment, as_written, canonical, parse
 from mcore.resolve import resolve
 from mcore.result import collect
@@ -212,7 +214,7 @@ def test_an_imported_file_is_kept_apart_and_found_for_its_question(store, tmp_pa
     assert library.file_for(asked, resolve(asked).fingerprint, store) == key
     assert library.file_for(parse(told["experiment"]), None, store) == key, "by the question in the file"
     assert library.file_for(question(points=9), resolve(question(points=9)).fingerprint, store) is None
-    from mcore.resultfile import document
+    from mcore.library.resultfile import document
 
     assert document(library.kept_file(key, store)) == told
     (item,) = library.items(store)

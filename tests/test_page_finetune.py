@@ -6,14 +6,15 @@ import pytest
 from app_in_apptest import charts, page, words
 from browser_fixtures import RECIPE, carry_out, events, question
 
-from mcore import pairs, plan
-from mcore.distances import base_key
+from mcore import plan
 from mcore.events import Training
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
+from mcore.paths.distances import base_key
 from mcore.presets import first_question
 from mcore.question import as_written, parse
 from mcore.resolve import resolve
 from mcore.store import Store
+from mcore.tuning import pairs
 
 FINETUNE = "pages/2_Fine-tune.py"
 

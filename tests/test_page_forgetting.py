@@ -15,18 +15,18 @@ from browser_fixtures import RECIPE, carry_out, events, question
 from streamlit.testing.v1 import AppTest
 from test_page_knowledge import choice, in_address, listed, opened
 
-from mcore import grid as grids
 from mcore import plan
-from mcore.cartography import MEASURES
-from mcore.followed import join
-from mcore.forgetting_told import Told, dots, rows_csv, segments_csv, table, tell, verdict, written
-from mcore.held import held
-from mcore.held_told import rows_csv as held_csv
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
+from mcore.knowledge import grid as grids
+from mcore.knowledge.forgetting_told import Told, dots, rows_csv, segments_csv, table, tell, verdict, written
+from mcore.knowledge.held import held
+from mcore.knowledge.held_told import rows_csv as held_csv
 from mcore.link import unpack
 from mcore.question import Experiment, as_written, parse
 from mcore.resolve import resolve
 from mcore.store import Store
+from mcore.tuning.cartography import MEASURES
+from mcore.tuning.followed import join
 
 TRAIN = {"task": "builtin:speech", "split": "train", "limit": 120}
 ASKED = question(points=6, tasks=[TRAIN])

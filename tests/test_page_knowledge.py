@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as some
 from streamlit.testing.v1 import AppTest
 
-from mcore import grid as grids
 from mcore import plan, presets
-from mcore.cartography import MEASURES
-from mcore.grid import GROUPS, ORDERS
-from mcore.held import HELD, WITHIN
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
+from mcore.knowledge import grid as grids
+from mcore.knowledge.grid import GROUPS, ORDERS
+from mcore.knowledge.held import HELD, WITHIN
 from mcore.link import pack
 from mcore.question import Experiment, as_written
 from mcore.resolve import resolve
 from mcore.store import Store
+from mcore.tuning.cartography import MEASURES
 from mcore.ui import draft
 from mcore.ui.view import TABS, View, read, written
 

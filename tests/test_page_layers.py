@@ -12,12 +12,13 @@ from app_in_apptest import charts, page, words
 from browser_fixtures import carry_out, question
 from streamlit.testing.v1 import AppTest
 
-from mcore import charts_layers, represented
-from mcore.charts_theme import DARK, LIGHT, to_svg
+from mcore.charts import layers as charts_layers
+from mcore.charts.theme import DARK, LIGHT, to_svg
 from mcore.events import LayersReady
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
+from mcore.layers import represented
+from mcore.layers.representation import layer_names
 from mcore.question import Experiment, as_written, parse
-from mcore.representation import layer_names
 from mcore.resolve import resolve
 from mcore.store import Store
 from mcore.ui.layers_form import PATH

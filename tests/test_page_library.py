@@ -11,10 +11,11 @@ from browser_fixtures import RECIPE, carry_out
 from streamlit.testing.v1 import AppTest
 from test_library import age, computed
 
-from mcore import library, presets, profile
-from mcore.jobs import Jobs
+from mcore import presets, profile
+from mcore.jobs.queue import Jobs
+from mcore.library import items as library
+from mcore.library.notes import Note, Notes
 from mcore.link import pack, unlink
-from mcore.notes import Note, Notes
 from mcore.question import as_written, parse
 from mcore.resolve import resolve
 from mcore.result import collect

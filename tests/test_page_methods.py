@@ -7,8 +7,8 @@ from app_in_apptest import page, words
 from browser_fixtures import question
 from streamlit.testing.v1 import AppTest
 
-from mcore import ways
-from mcore.methods import DEFAULTS
+from mcore.models.methods import DEFAULTS
+from mcore.paths import ways
 from mcore.question import PathSpec, as_written, parse
 from mcore.store import Store
 

@@ -11,12 +11,12 @@ from browser_fixtures import carry_out, question
 from streamlit.testing.v1 import AppTest
 
 from mcore.events import Asked
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
 from mcore.question import as_written
 from mcore.resolve import resolve
 from mcore.store import Store
-from mcore.study import to_json
-from mcore.sweep import Sweep, sweep
+from mcore.studies.study import to_json
+from mcore.studies.sweep import Sweep, sweep
 
 LAYERS = ["embeddings", "layer 0", "layer 1", "layer 2", "layer 3", "head"]
 RUN, CANCEL = "study-run-parts", "study-cancel-parts"

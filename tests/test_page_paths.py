@@ -9,10 +9,11 @@ from app_in_apptest import charts, page, words
 from browser_fixtures import carry_out, events, question
 from streamlit.testing.v1 import AppTest
 
-from mcore import lengths, profile
+from mcore import profile
 from mcore.events import Fitting
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
 from mcore.link import pack
+from mcore.paths import lengths
 from mcore.question import BELONGS, Experiment, as_written, canonical
 from mcore.resolve import resolve
 from mcore.store import Store

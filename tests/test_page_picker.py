@@ -8,9 +8,11 @@ import pytest
 from app_in_apptest import page, words
 from browser_fixtures import question
 
-from mcore import hubpresets, hubsearch, tasks
+from mcore.hub import presets as hubpresets
+from mcore.hub import search as hubsearch
 from mcore.link import unlink
 from mcore.store import Store
+from mcore.tasks import rows as tasks
 from mcore.ui import addresses, hub_form
 
 BASES = {"a": "builtin:austen@1000", "b": "builtin:austen@7000"}  # two masked language models

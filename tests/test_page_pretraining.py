@@ -12,14 +12,14 @@ from hub_server import Hub
 from streamlit.testing.v1 import AppTest
 from transformers import AutoModel
 
-from mcore import hubsearch
 from mcore.errors import McoreError
 from mcore.events import Asked, Missed, Training
-from mcore.history import history
-from mcore.jobs import Jobs
-from mcore.pretraining import MOST_CHOSEN, Sweep
-from mcore.shipped_steps import shipped_steps
+from mcore.hub import search as hubsearch
+from mcore.jobs.queue import Jobs
 from mcore.store import Store
+from mcore.studies.history import history
+from mcore.studies.pretraining import MOST_CHOSEN, Sweep
+from mcore.studies.shipped_steps import shipped_steps
 from mcore.ui import sweep_view
 from mcore.ui.sweep_view import View, chosen, read, written
 

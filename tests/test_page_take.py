@@ -10,8 +10,9 @@ import pytest
 from app_in_apptest import page, words
 from browser_fixtures import carry_out, question
 
-from mcore import events, library, taking
-from mcore.jobs import Jobs
+from mcore import events, taking
+from mcore.jobs.queue import Jobs
+from mcore.library import items as library
 from mcore.question import as_written
 from mcore.resolve import Resolved
 from mcore.store import Store

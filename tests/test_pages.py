@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from mcore import presets
 from mcore import words as words_module
-from mcore.jobs import ABANDONED, Jobs
+from mcore.jobs.queue import ABANDONED, Jobs
 from mcore.link import pack
 from mcore.question import Experiment, as_written
 from mcore.resolve import resolve

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from mcore import plan, responses
+from mcore import plan
+from mcore.coefficients import Path, bezier, chain, controls, mixed, moves, part_of, spherical, task_vector
 from mcore.errors import QuestionError
-from mcore.evaluate import prepare
-from mcore.paths import Path, bezier, chain, controls, mixed, moves, part_of, spherical, task_vector
+from mcore.evaluation import responses
+from mcore.evaluation.evaluate import prepare
 from mcore.progress import Progress
 from mcore.question import PARTS, PathSpec, parse
 from mcore.resolve import resolve

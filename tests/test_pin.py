@@ -11,7 +11,7 @@ import pytest
 import tiny
 
 from mcore import cli
-from mcore import hub as hub_client
+from mcore.hub import repositories as hub_client
 from mcore.link import link, unlink
 from mcore.pin import pinned
 from mcore.question import as_written, parse

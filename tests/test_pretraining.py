@@ -15,16 +15,17 @@ import tiny
 from scipy.stats import permutation_test, spearmanr
 from transformers import AutoModel
 
-from mcore import bystep, events, steps_told
-from mcore.bystep import Along, Reading, Sampled, answer, mean_of, read, trend
+from mcore import events
 from mcore.errors import QuestionError
-from mcore.history import history
-from mcore.pretraining import MOST_CHOSEN, Asked, Sweep
 from mcore.question import parse
 from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.store import Store
-from mcore.studying import run_study
+from mcore.studies import bystep, steps_told
+from mcore.studies.bystep import Along, Reading, Sampled, answer, mean_of, read, trend
+from mcore.studies.history import history
+from mcore.studies.pretraining import MOST_CHOSEN, Asked, Sweep
+from mcore.studies.studying import run_study
 
 SPEECH, NOVEL = {"task": "builtin:speech"}, {"task": "builtin:novel"}
 AUSTEN = history("builtin:austen").steps

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcore import probes
+from mcore.evaluation import probes
 
 
 @st.composite

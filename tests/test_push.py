@@ -11,12 +11,13 @@ from test_export import T, asked, charted, loss_alone
 from test_worker import until
 from transformers import AutoModelForSequenceClassification
 
-from mcore import access, cli, taking
+from mcore import cli, taking
 from mcore.errors import McoreError, QuestionError
 from mcore.events import Done, Pushed
 from mcore.export import export
-from mcore.jobs import Jobs
-from mcore.keeper import Keeper
+from mcore.hub import access
+from mcore.jobs.keeper import Keeper
+from mcore.jobs.queue import Jobs
 from mcore.question import as_written, parse
 from mcore.resolve import resolve
 from mcore.taking import Take

@@ -14,14 +14,15 @@ from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mcore import fitted, readout
-from mcore.batches import make_batches
 from mcore.errors import Cancelled, McoreError, QuestionError
-from mcore.readout import read_out
-from mcore.representation import MOST_ROWS, layer_names, sampled
-from mcore.similarity import centred, cka
-from mcore.states import States
-from mcore.tasks import Rows
+from mcore.evaluation import fitted
+from mcore.layers import readout
+from mcore.layers.readout import read_out
+from mcore.layers.representation import MOST_ROWS, layer_names, sampled
+from mcore.layers.similarity import centred, cka
+from mcore.layers.states import States
+from mcore.tasks.batches import make_batches
+from mcore.tasks.rows import Rows
 
 TEXTS = [tiny.sentence(i) for i in range(12)]
 OPENERS = {"gpt-neox": hf.AutoModelForCausalLM, "llama": hf.AutoModelForCausalLM, "t5": hf.AutoModelForSeq2SeqLM}

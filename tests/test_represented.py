@@ -15,11 +15,14 @@ from sklearn.preprocessing import StandardScaler
 from test_representation import by_definition
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from mcore import events, fitted, plan, represented, representing, resultfile
+from mcore import events, plan
 from mcore.cli import main
 from mcore.errors import Cancelled, QuestionError
 from mcore.estimate import cost
-from mcore.evaluate import has_bfloat16
+from mcore.evaluation import fitted
+from mcore.evaluation.evaluate import has_bfloat16
+from mcore.layers import represented, representing
+from mcore.library import resultfile
 from mcore.limits import check, check_size
 from mcore.pin import pinned
 from mcore.profile import Profile

@@ -10,8 +10,9 @@ from browser_fixtures import carry_out, question
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcore import presets, resultfile
+from mcore import presets
 from mcore.errors import QuestionError
+from mcore.library import resultfile
 from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.store import Store

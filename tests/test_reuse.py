@@ -14,20 +14,22 @@ import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
 
-from mcore import plan, responses, reuse
-from mcore.batches import Batch, make_batches
-from mcore.blend import Place, WeightSet
-from mcore.calls import still_calls
-from mcore.checkpoints import look_at
+from mcore import plan
+from mcore.coefficients import Path, moves
 from mcore.errors import Cancelled
-from mcore.evaluate import has_bfloat16, logits, prepare
-from mcore.live import Live, open_live
-from mcore.paths import Path, moves
+from mcore.evaluation import responses
+from mcore.evaluation.evaluate import has_bfloat16, logits, prepare
+from mcore.live import reuse
+from mcore.live.blend import Place, WeightSet
+from mcore.live.calls import still_calls
+from mcore.live.model import Live, open_live
+from mcore.live.reuse import Reuse
+from mcore.models.checkpoints import look_at
 from mcore.question import PathSpec, parse
 from mcore.resolve import resolve
-from mcore.reuse import Reuse
 from mcore.run import run
 from mcore.store import Store
+from mcore.tasks.batches import Batch, make_batches
 
 TEXTS = [tiny.sentence(seed) for seed in range(60)]
 TS = (0.0, 1.0, 0.5, 0.25)
@@ -79,7 +81,7 @@ def test_the_logits_are_those_of_the_whole_model_bit_for_bit(family, saved, stor
 
 
 def test_what_stands_still_runs_at_the_first_point_and_once_more_to_prove_it(saved, store, monkeypatch):
-    monkeypatch.setattr("mcore.evaluate.trimmed", lambda *_: nullcontext())  # whose search runs the whole model
+    monkeypatch.setattr("mcore.evaluation.evaluate.trimmed", lambda *_: nullcontext())  # whose search runs the whole model
     live, moving, batches = opened(saved("minilm", 1), saved("minilm", 2), ["layers:2-2", "head"], store)
     remembered = Reuse.between(live, moving)
     lower, upper = (counted(live.model.bert.encoder.layer[i]) for i in (1, 2))

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from mcore import events, plan
-from mcore.distances import distance_key
 from mcore.errors import Cancelled, QuestionError
+from mcore.paths.distances import distance_key
 from mcore.question import parse
 from mcore.resolve import resolve
 from mcore.result import collect

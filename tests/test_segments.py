@@ -11,12 +11,12 @@ from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
 from scipy.stats import spearmanr
 
-from mcore.bootstrap import counts
-from mcore.cartography import MEASURES, Cartography
-from mcore.forgetting import lost_at, order, spearman
-from mcore.held import HELD, WITHIN, half, held, parted
-from mcore.knowledge import knowledge
-from mcore.segments import FEWEST, describe, groups, segments
+from mcore.evaluation.bootstrap import counts
+from mcore.knowledge.forgetting import lost_at, order, spearman
+from mcore.knowledge.held import HELD, WITHIN, half, held, parted
+from mcore.knowledge.mastered import knowledge
+from mcore.knowledge.segments import FEWEST, describe, groups, segments
+from mcore.tuning.cartography import MEASURES, Cartography
 
 RIGHTS = some.tuples(some.integers(0, 14), some.integers(1, 6)).flatmap(lambda shape: arrays(bool, shape))
 

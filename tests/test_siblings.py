@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import tiny
 
+from mcore.paths.siblings import MOST, siblings
 from mcore.question import as_written, canonical, parse
 from mcore.resolve import resolve
-from mcore.siblings import MOST, siblings
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mcore.blend import PIECE, Place, WeightSet
 from mcore.errors import McoreError
-from mcore.standing import SPOT, Standing, same_bytes
+from mcore.live.blend import PIECE, Place, WeightSet
+from mcore.live.standing import SPOT, Standing, same_bytes
 
 
 def stored(file, tensors) -> WeightSet:

@@ -8,12 +8,12 @@ from transformers import AutoModel
 
 from mcore import events
 from mcore.errors import Cancelled, McoreError, QuestionError
-from mcore.jobs import Jobs
+from mcore.jobs.queue import Jobs
+from mcore.jobs.worker import Worker
 from mcore.question import parse
 from mcore.run import run
-from mcore.study import Study, expected, from_json, to_json
-from mcore.studying import run_study
-from mcore.worker import Worker
+from mcore.studies.study import Study, expected, from_json, to_json
+from mcore.studies.studying import run_study
 
 
 @pytest.fixture(scope="module")

@@ -12,19 +12,19 @@ import transformers as hf
 from browser_fixtures import question
 from safetensors.torch import load_file, save_file
 
-from mcore import sweep
-from mcore.charts_sweep import sweep_chart, sweep_figure, sweep_told
-from mcore.charts_theme import to_svg
-from mcore.checkpoints import look_at
+from mcore.charts.sweep import sweep_chart, sweep_figure, sweep_told
+from mcore.charts.theme import to_svg
 from mcore.events import Asked, PointReady
+from mcore.live.reuse import Reuse
+from mcore.models.checkpoints import look_at
+from mcore.paths.siblings import siblings
 from mcore.question import PARTS, parse
 from mcore.resolve import resolve
 from mcore.result import collect
-from mcore.reuse import Reuse
-from mcore.siblings import siblings
 from mcore.store import Store
-from mcore.studying import run_study
-from mcore.sweep import POINTS, asked_by_a_sweep, costliest, csv_of, moves, rows, verdict
+from mcore.studies import sweep
+from mcore.studies.studying import run_study
+from mcore.studies.sweep import POINTS, asked_by_a_sweep, costliest, csv_of, moves, rows, verdict
 
 NATS = {"measure": {"loss": "nats", "accuracy": "accuracy"}}
 

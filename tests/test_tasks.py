@@ -14,9 +14,10 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcore import prompts, tasks
 from mcore.errors import QuestionError
 from mcore.question import Task
+from mcore.tasks import prompts
+from mcore.tasks import rows as tasks
 
 
 def opened(file, role="evaluate", **fields):

@@ -12,14 +12,15 @@ import pytest
 import tiny
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from mcore import hubdata, tasks
 from mcore.errors import QuestionError
-from mcore.prompts import MASK, columns_in
+from mcore.hub import data as hubdata
 from mcore.question import Task, parse
 from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.run import run
-from mcore.templates import KINDS, check_labels, declared, shipped, template_for
+from mcore.tasks import rows as tasks
+from mcore.tasks.prompts import MASK, columns_in
+from mcore.tasks.templates import KINDS, check_labels, declared, shipped, template_for
 
 EVERY = [(one.task, kind) for one in shipped() for kind in one.templates]
 VALUES = {

@@ -11,10 +11,10 @@ import pytest
 import tiny
 import torch
 
-from mcore import trim
-from mcore.batches import make_batches
 from mcore.errors import Cancelled
-from mcore.evaluate import has_bfloat16, logits, prepare
+from mcore.evaluation.evaluate import has_bfloat16, logits, prepare
+from mcore.live import trim
+from mcore.tasks.batches import make_batches
 
 TEXTS = [tiny.sentence(seed) for seed in range(80)]
 UNTRIMMED = {"albert", "gpt2", "bart"}  # shares its only block with every layer; read at the last token; likewise
@@ -47,7 +47,7 @@ def test_the_logits_are_those_of_the_whole_model_bit_for_bit(family, monkeypatch
     found = logits(model, batches)
     assert bool(trimmed_names(model)) == (family not in UNTRIMMED)
     assert not any("forward" in module.__dict__ for module in model.modules())
-    monkeypatch.setattr("mcore.evaluate.trimmed", lambda *_: nullcontext())
+    monkeypatch.setattr("mcore.evaluation.evaluate.trimmed", lambda *_: nullcontext())
     assert np.array_equal(found, logits(model, batches))
 
 

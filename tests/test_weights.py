@@ -16,9 +16,10 @@ from hub_server import Fault
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from mcore import hub as hub_client
-from mcore import profile, remote
+from mcore import profile
 from mcore.errors import QuestionError
+from mcore.hub import remote
+from mcore.hub import repositories as hub_client
 from mcore.limits import check_size
 from mcore.question import parse
 from mcore.resolve import resolve
@@ -258,7 +259,7 @@ def test_tied_weights_in_shards_are_one_model(server, rows, store, tmp_path):
 
 
 def test_a_masked_language_model_in_a_pickle_keeps_its_ties(saved, tmp_path, store):
-    from mcore.remote import at_hand
+    from mcore.hub.remote import at_hand
 
     folder = saved("bert", 4, opener=AutoModelForMaskedLM)
     old = pickled(folder, tmp_path / "old")
@@ -302,8 +303,8 @@ def test_a_file_that_was_right_is_read_again_only_when_it_has_changed(server, sa
     list(remote.fetch(checkpoint, "a", lambda: False))
     first = remote.at_hand(checkpoint, "a", store)
     with monkeypatch.context() as patched:
-        patched.setattr("mcore.remote.file_digest", None)
-        patched.setattr("mcore.checkpoints.file_digest", None)
+        patched.setattr("mcore.hub.remote.file_digest", None)
+        patched.setattr("mcore.models.checkpoints.file_digest", None)
         assert remote.at_hand(checkpoint, "a", store) == first
     path = checkpoint.folder / "model.safetensors"
     data = path.read_bytes()

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcore import words
-from mcore.barrier import barriers
-from mcore.knowledge import knowledge
+from mcore.evaluation.barrier import barriers
+from mcore.knowledge.mastered import knowledge
 from mcore.question import Task, parse, parse_recipe
 from mcore.words import meaning
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mcore.events import Done, Failed, PointReady, Resolved
-from mcore.jobs import ABANDONED, Jobs
-from mcore.keeper import Keeper
+from mcore.jobs.keeper import Keeper
+from mcore.jobs.queue import ABANDONED, Jobs
 from mcore.question import fingerprint, parse
 from mcore.store import Store
 
@@ -70,7 +70,7 @@ def runs(pid: int) -> bool:
 
 
 def spawn(root: Path, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "mcore.worker", "--store", str(root), "--runner", "slow_runner:run", *more]
+    command = [sys.executable, "-m", "mcore.jobs.worker", "--store", str(root), "--runner", "slow_runner:run", *more]
     return subprocess.Popen(command, cwd=TESTS.parent, stderr=subprocess.DEVNULL)
 
 
@@ -221,7 +221,7 @@ def test_a_second_worker_stands_by_and_takes_over(house):
 def test_a_worker_whose_app_has_gone_finishes_its_job_and_leaves(house):
     code = """
 import sys, time
-from mcore.keeper import Keeper
+from mcore.jobs.keeper import Keeper
 keeper = Keeper(sys.argv[1], runner="slow_runner:run")
 time.sleep(600)
 """
@@ -254,7 +254,7 @@ def test_a_worker_that_dies_at_once_is_not_started_over_and_over(house, monkeypa
 
 
 def test_the_app_process_stays_light():
-    code = "import sys, mcore.keeper; print([m for m in ('torch', 'transformers', 'streamlit') if m in sys.modules])"
+    code = "import sys, mcore.jobs.keeper; print([m for m in ('torch', 'transformers', 'streamlit') if m in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], cwd=TESTS.parent, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
 

@@ -16,12 +16,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from mcore import bystep, events
-from mcore.history import history
+from mcore import events
 from mcore.resolve import resolve
-from mcore.shipped_steps import RESULT
 from mcore.store import Store
-from mcore.studying import run_study
+from mcore.studies import bystep
+from mcore.studies.history import history
+from mcore.studies.shipped_steps import RESULT
+from mcore.studies.studying import run_study
 from mcore.ui.sweep_view import View, sweep
 
 

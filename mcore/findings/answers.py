@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mcore import grid as grids
 from mcore.errors import McoreError
 from mcore.findings.finding import Along, Answer, Asked, Finding
-from mcore.followed import Joined, join
+from mcore.knowledge import grid as grids
 from mcore.question import canonical
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.store import Store
-from mcore.study import Study
+from mcore.studies.study import Study
+from mcore.tuning.followed import Joined, join
 
 
 def answers(finding: Finding, store: Store) -> dict[str, Answer]:

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 
-from mcore import study
 from mcore.errors import McoreError, QuestionError
 from mcore.events import Asked, Event, Missed
 from mcore.findings.answers import answers, together
@@ -17,7 +16,8 @@ from mcore.findings.finding import Asked as AskedOf
 from mcore.findings.finding import Finding, outcome
 from mcore.findings.report import Report, report, told, written
 from mcore.store import Store
-from mcore.studying import run_study
+from mcore.studies import study
+from mcore.studies.studying import run_study
 
 FILE = "findings.json"
 
@@ -88,8 +88,8 @@ def check_free(out: Path) -> None:
 
 def write(found: Report, findings: Mapping[str, Finding], out: Path) -> list[Path]:
     """``findings.json`` and a figure for each panel of each finding, as SVG. Raises ``McoreError`` where it cannot be written."""
-    from mcore.charts_findings import figure
-    from mcore.charts_theme import to_svg
+    from mcore.charts.findings import figure
+    from mcore.charts.theme import to_svg
 
     made = {FILE: written(found).encode()}
     for id, entry in found.findings.items():

@@ -1,7 +1,7 @@
 """What a finding is: a claim, the questions that test it, what is read from each answer, and the effect over seeds with its verdict.
 
 The rule for all: an effect is what the claim says is above 0, a number for each seed, with Student's 95 % interval over the
-seeds (``mcore.intervals``). It is *shown* if the whole interval lies above 0, *opposite* if all of it lies below, else *not
+seeds (``mcore.evaluation.intervals``). It is *shown* if the whole interval lies above 0, *opposite* if all of it lies below, else *not
 shown*. A finding of several parts is shown if each of them is, opposite if none is shown and one is opposite, else not shown.
 Pure functions of answers; no store, no model.
 """
@@ -15,10 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from mcore.cartography import Cartography
-from mcore.intervals import FEWEST, Interval, student
+from mcore.evaluation.intervals import FEWEST, Interval, student
 from mcore.question import Experiment
-from mcore.study import Study
+from mcore.studies.study import Study
+from mcore.tuning.cartography import Cartography
 
 Verdict = Literal["shown", "not shown", "opposite"]
 Place = tuple[str, str | float]  # a panel of the figure and where on its axis: a group's name, or a number

@@ -7,6 +7,7 @@ from mcore.findings.material import ANOTHER, barrier, question, recipe
 from mcore.glossary import SMALL
 
 LONG = 300  # steps of a long training
+FEWER = 4  # seeds of what takes longest
 ORDER = 200  # steps in which the order of words is learned
 DELTA = {"method": "adapter", "learning_rate": 3e-3}
 HEIGHT = "Barrier (nats)"
@@ -33,7 +34,7 @@ def f1() -> Finding:
     """Pairs that differ in exactly one thing."""
     rest = ("data order", "learning rate", "batch size")
     asked = []
-    for seed in range(1, 5):
+    for seed in range(1, 7):
         a, long = recipe(seed), recipe(seed, steps=LONG)
         adapter = recipe(seed, **DELTA)
         pairs = {
@@ -41,10 +42,13 @@ def f1() -> Finding:
             "data order": (a, {**a, "data_seed": seed + ANOTHER}),
             "learning rate": (a, {**a, "learning_rate": a["learning_rate"] / 2}),
             "batch size": (a, {**a, "batch_size": a["batch_size"] // 2}),
-            "head seed, long training": (long, {**long, "head_seed": seed + ANOTHER}),
-            "adapter seed": (adapter, {**adapter, "delta_seed": seed + ANOTHER}),
-            "adapter, data order": (adapter, {**adapter, "data_seed": seed + ANOTHER}),
         }
+        if seed <= FEWER:
+            pairs |= {
+                "head seed, long training": (long, {**long, "head_seed": seed + ANOTHER}),
+                "adapter seed": (adapter, {**adapter, "delta_seed": seed + ANOTHER}),
+                "adapter, data order": (adapter, {**adapter, "data_seed": seed + ANOTHER}),
+            }
         asked += [_named(seed, group, question(*pair)) for group, pair in pairs.items()]
     return Finding(
         id="F1",
@@ -54,10 +58,11 @@ def f1() -> Finding:
         tested="Pairs of models tuned on the task “speech” from the last pre-training step that differ in exactly one thing, and the [barrier] "
                "on the straight line between them.",
         sizes="100 steps reach 92 % on held-out rows, and the two heads still differ enough for a barrier; 300 steps are what the time for all "
-              "seven findings leaves for long training. Four seeds.",
+              "seven findings leaves for long training. Six seeds; four of long training and of adapters.",
         tried="With one seed: 100 steps at a learning rate of 0.001 have a barrier of 0.027 nats by the head's seed, and of at most 0.001 by the "
               "rest; 400 steps have 0.005 by the head's seed. Here longer training rather lowers the barrier: the task is easy, and a training "
-              "whose rate falls to zero settles. An adapter that begins near zero (0.01, the usual scale) had no barrier by its seed.",
+              "whose rate falls to zero settles. An adapter that begins near zero (0.01, the usual scale) had no barrier by its seed. A run with four seeds left the first "
+              "part open: +0.019 nats (−0.003 to 0.041).",
         asked=tuple(asked),
         panels=(Panel("barrier", HEIGHT, ("head seed", *rest, "head seed, long training", "adapter seed", "adapter, data order"),
                       ("head seed", "head seed, long training", "adapter seed"), **CONNECTED),),
@@ -77,7 +82,7 @@ def f2() -> Finding:
     """Full tuning against delta tuning."""
     methods = {"full": {}, "adapter": DELTA, "LoRA": {"method": "lora", "learning_rate": 3e-3}}
     asked = []
-    for seed in range(1, 5):
+    for seed in range(1, 7):
         for group, changes in methods.items():
             asked.append(_named(seed, group, question(recipe(seed, **changes), recipe(seed + ANOTHER, **changes))))
     return Finding(
@@ -87,8 +92,8 @@ def f2() -> Finding:
         tested="Two models of every method that share nothing but base and task (seeds of head, of what is added, and of the data order differ), "
                "and the [barrier] between them. Of a delta method only what was tuned is on the path: the backbone is shared.",
         sizes="100 steps each. Adapters and LoRA with a learning rate of 0.003, full tuning with 0.001: so all three reach 92 to 93 % on held-out "
-              "rows, and no barrier is that of a model which has not learned. Four seeds.",
-        tried="With one seed: 0.104 nats for LoRA, 0.037 for adapters, 0.027 for full tuning.",
+              "rows, and no barrier is that of a model which has not learned. Six seeds.",
+        tried="With one seed: 0.104 nats for LoRA, 0.037 for adapters, 0.027 for full tuning. A run with four seeds left LoRA open: +0.040 nats (−0.008 to 0.088).",
         asked=tuple(asked),
         panels=(Panel("barrier", HEIGHT, tuple(methods), ("adapter", "LoRA"), **CONNECTED),),
         parts=(

@@ -19,9 +19,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
-from mcore.checkpoints import BUILTIN
 from mcore.errors import McoreError, QuestionError
 from mcore.findings.finding import Effect, Finding, Outcome, together, verdict
+from mcore.models.checkpoints import BUILTIN
 from mcore.question import Experiment, as_written, parse
 
 SHIPPED = BUILTIN / "findings.json"

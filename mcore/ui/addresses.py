@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from mcore.checkpoints import families
+from mcore.models.checkpoints import families
 from mcore.profile import profile
 from mcore.question import SCHEMES
 

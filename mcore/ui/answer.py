@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from mcore import curvefile, presets
+from mcore import presets
 from mcore.estimate import cost
+from mcore.hub.remote import to_fetch
 from mcore.names import duration, endpoint_name, size, task_name
+from mcore.paths import curvefile
 from mcore.question import Experiment, Recipe, parse
-from mcore.remote import to_fetch
 from mcore.ui import engine, html, imported
 from mcore.ui.engine import Standing
 from mcore.ui.fit import fit_stage

@@ -7,6 +7,7 @@ import streamlit as st
 from mcore import presets
 from mcore.errors import QuestionError
 from mcore.names import right
+from mcore.paths.ways import endpoints
 from mcore.ui import address, draft, engine, hub_form, imported
 from mcore.ui.answer import answer, shipped
 from mcore.ui.endpoints import cards
@@ -18,7 +19,6 @@ from mcore.ui.stage import stage
 from mcore.ui.starting import starting
 from mcore.ui.strip import strip
 from mcore.ui.take import take
-from mcore.ways import endpoints
 
 RUN = "mc.run"
 SAID = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from mcore.differing import common, differences, warning
 from mcore.question import Experiment
+from mcore.tuning.differing import common, differences, warning
 from mcore.ui.engine import Standing
 
 

@@ -6,17 +6,17 @@ from html import escape
 
 import streamlit as st
 
-from mcore.added import tuned
-from mcore.checkpoints import Checkpoint
-from mcore.differing import SAID
 from mcore.errors import QuestionError
+from mcore.models.added import tuned
+from mcore.models.checkpoints import Checkpoint
 from mcore.names import endpoint_name, size
 from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
-from mcore.reading import LANGUAGE, language_heads
 from mcore.resolve import LONGEST
 from mcore.resolve import Endpoint as ResolvedEndpoint
 from mcore.store import Entry
+from mcore.tasks.reading import LANGUAGE, language_heads
+from mcore.tuning.differing import SAID
 from mcore.ui import addresses, draft, inputs, token, visitor
 from mcore.ui.differs import differs
 from mcore.ui.engine import Standing, engine

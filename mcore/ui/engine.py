@@ -8,19 +8,22 @@ from pathlib import Path
 
 import streamlit as st
 
-from mcore import access, hubcache, plan, represented
-from mcore.distances import distance_key
+from mcore import plan
 from mcore.errors import McoreError
-from mcore.hubsearch import check_network
-from mcore.jobs import Job, Jobs
-from mcore.keeper import Keeper
+from mcore.hub import access
+from mcore.hub import cache as hubcache
+from mcore.hub.search import check_network
+from mcore.jobs.keeper import Keeper
+from mcore.jobs.queue import Job, Jobs
+from mcore.layers import represented
 from mcore.limits import check, check_size, check_study
+from mcore.paths.distances import distance_key
 from mcore.profile import profile
 from mcore.question import Experiment, Recipe, as_written, canonical, parse
 from mcore.resolve import Resolved, resolve
 from mcore.result import collect
 from mcore.store import Store
-from mcore.study import Study, to_json
+from mcore.studies.study import Study, to_json
 from mcore.taking import Take
 from mcore.threads import give_way
 from mcore.ui import html, visitor

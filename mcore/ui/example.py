@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from mcore.charts_knowledge import example_chart, labels_shown
-from mcore.grid import Grid
+from mcore.charts.knowledge import example_chart, labels_shown
+from mcore.knowledge.grid import Grid
 from mcore.ui.drawing import draw
 from mcore.ui.html import show, text
 from mcore.ui.looking import look

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from mcore.charts_knowledge import palette
-from mcore.charts_theme import theme
-from mcore.grid import GROUPS, ORDERS, Grid, as_csv, as_text
+from mcore.charts.knowledge import palette
+from mcore.charts.theme import theme
+from mcore.knowledge.grid import GROUPS, ORDERS, Grid, as_csv, as_text
 from mcore.names import t_text, task_name
 from mcore.question import Experiment
 from mcore.ui import draft

@@ -14,8 +14,8 @@ from html import escape
 
 import streamlit as st
 
-from mcore.charts_findings import figure, finding_chart
-from mcore.charts_theme import to_svg
+from mcore.charts.findings import figure, finding_chart
+from mcore.charts.theme import to_svg
 from mcore.errors import McoreError
 from mcore.findings import report as reports
 from mcore.findings.answers import along, together

@@ -6,10 +6,11 @@ from html import escape
 
 import streamlit as st
 
-from mcore import pairs, presets
+from mcore import presets
 from mcore.errors import QuestionError
 from mcore.names import endpoint_name
 from mcore.question import Experiment, Recipe, as_written
+from mcore.tuning import pairs
 from mcore.ui import address, draft, engine, hub_form, token
 from mcore.ui.differs import differs
 from mcore.ui.endpoints import field_of

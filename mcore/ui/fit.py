@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from mcore import curvefile
-from mcore.charts_fit import fit_chart, mix_chart, most_decided
+from mcore.charts.fit import fit_chart, mix_chart, most_decided
 from mcore.names import nats, percent
+from mcore.paths import curvefile
+from mcore.paths.ways import subject
 from mcore.ui import engine
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.html import figures, rich, show, text
 from mcore.ui.stage import BESIDE, CHART
 from mcore.ui.theme import dark
-from mcore.ways import subject
 
 TENTH = 10
 MOST_BARS = 30  # of a mix that are shown at once

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from mcore import grid as grids
-from mcore.charts_knowledge import FLOW, flow_chart, palette
-from mcore.grid import Grid
+from mcore.charts.knowledge import FLOW, flow_chart, palette
+from mcore.knowledge import grid as grids
+from mcore.knowledge.grid import Grid
 from mcore.names import t_text
 from mcore.ui.drawing import draw
 from mcore.ui.html import figures, show, text

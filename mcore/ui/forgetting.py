@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import streamlit as st
 
-from mcore.cartography import MEASURES
-from mcore.charts_forgetting import PICKED, map_chart, order_chart, segments_chart
-from mcore.charts_knowledge import palette
-from mcore.charts_theme import theme
-from mcore.followed import Apart, Joined
-from mcore.forgetting_told import (
+from mcore.charts.forgetting import PICKED, map_chart, order_chart, segments_chart
+from mcore.charts.knowledge import palette
+from mcore.charts.theme import theme
+from mcore.knowledge.forgetting_told import (
     KINDS,
     Told,
     bars,
@@ -27,8 +25,10 @@ from mcore.forgetting_told import (
     verdict,
     written,
 )
-from mcore.grid import Grid
+from mcore.knowledge.grid import Grid
 from mcore.names import t_text, task_name
+from mcore.tuning.cartography import MEASURES
+from mcore.tuning.followed import Apart, Joined
 from mcore.ui import html
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from mcore.charts_knowledge import LEFT, RIGHT, cells, grid_told, packed
-from mcore.charts_theme import PAGE_FONT, step_of, theme
-from mcore.grid import ORDERS, Grid, as_text
+from mcore.charts.knowledge import LEFT, RIGHT, cells, grid_told, packed
+from mcore.charts.theme import PAGE_FONT, step_of, theme
+from mcore.knowledge.grid import ORDERS, Grid, as_text
 from mcore.names import same_t
 
 HIGH, LOW, LINE = 360, 90, 22  # pixels: the tallest grid, the lowest, and a line where there is room

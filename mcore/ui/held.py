@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import streamlit as st
 
-from mcore.cartography import MEASURES
-from mcore.charts_held import DRAWN, NAMES, held_chart
-from mcore.charts_theme import theme
-from mcore.followed import Apart, Joined
-from mcore.forgetting_told import Told
-from mcore.held import HELD, held
-from mcore.held_told import ORDER, describe, rows_csv, table, verdict
+from mcore.charts.held import DRAWN, NAMES, held_chart
+from mcore.charts.theme import theme
+from mcore.knowledge.forgetting_told import Told
+from mcore.knowledge.held import HELD, held
+from mcore.knowledge.held_told import ORDER, describe, rows_csv, table, verdict
+from mcore.tuning.cartography import MEASURES
+from mcore.tuning.followed import Apart, Joined
 from mcore.ui import html
 from mcore.ui.drawing import draw
 from mcore.ui.example import example

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from mcore import hub, hubcache, hubpresets, tasks
+from mcore.hub import cache as hubcache
+from mcore.hub import presets as hubpresets
+from mcore.hub import repositories as hub
 from mcore.profile import profile
 from mcore.question import Experiment, Recipe
+from mcore.tasks import rows as tasks
 from mcore.ui import addresses, draft, inputs, shelf
 from mcore.ui.limits import at_home
 from mcore.ui.search_field import Option, Options, search_field

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from mcore import library, resultfile
 from mcore.errors import McoreError
+from mcore.library import items as library
+from mcore.library import resultfile
 from mcore.names import size
 from mcore.profile import profile
 from mcore.question import Experiment

@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from mcore import tasks
-from mcore.checkpoints import families
+from mcore.models.checkpoints import families
 from mcore.question import Recipe, Task
+from mcore.tasks import rows as tasks
 from mcore.ui import addresses, draft
 
 DEFAULTS = {"a": Recipe.model_fields, "b": Recipe.model_fields, "tasks": Task.model_fields}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mcore import clearing
 from mcore.errors import McoreError
-from mcore.library import Item
+from mcore.library import clearing
+from mcore.library.items import Item
 from mcore.names import size
 from mcore.ui import shelf
 from mcore.ui.engine import engine

@@ -11,16 +11,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import streamlit as st
 
-from mcore import grid as grids
-from mcore import measures, presets
+from mcore import presets
 from mcore.errors import QuestionError
-from mcore.followed import Apart, Joined, join
-from mcore.forgetting_told import Told, tell
-from mcore.grid import Grid
+from mcore.evaluation import measures
+from mcore.knowledge import grid as grids
+from mcore.knowledge.forgetting_told import Told, tell
+from mcore.knowledge.grid import Grid
 from mcore.names import endpoint_name
+from mcore.paths.ways import endpoints, ends
 from mcore.plan import wanted
 from mcore.question import Experiment, parse
 from mcore.resolve import resolve
+from mcore.tuning.followed import Apart, Joined, join
 from mcore.ui import address, draft, engine, token
 from mcore.ui.answer import pause, shipped_mark
 from mcore.ui.differs import differs
@@ -35,7 +37,6 @@ from mcore.ui.knowledge_strip import strip
 from mcore.ui.looking import look, seen
 from mcore.ui.progress import progress
 from mcore.ui.view import TABS
-from mcore.ways import endpoints, ends
 
 COMPARE, TAB = "pages/1_Compare.py", "knowledge-tab"
 SAID = (

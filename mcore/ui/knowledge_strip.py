@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from mcore import knowledge_questions as questions
-from mcore.knowledge_questions import KINDS, POINTS
+from mcore.knowledge import questions
+from mcore.knowledge.questions import KINDS, POINTS
 from mcore.names import task_name
 from mcore.profile import profile
 from mcore.question import Experiment, Task

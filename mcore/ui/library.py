@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from mcore import library as core
-from mcore.charts_pair import pair_chart, pair_told
+from mcore.charts.pair import pair_chart, pair_told
 from mcore.errors import McoreError
-from mcore.library import Facts, Item
+from mcore.library import items as core
+from mcore.library.items import Facts, Item
+from mcore.library.notes import Note
 from mcore.names import size
-from mcore.notes import Note
 from mcore.profile import profile
 from mcore.ui import address, html, imported, shelf
 from mcore.ui.drawing import draw

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mcore import clearing, library
-from mcore.charts import training_chart
+from mcore.charts.overview import training_chart
 from mcore.errors import McoreError
-from mcore.library import Facts, Item
+from mcore.library import clearing
+from mcore.library import items as library
+from mcore.library.items import Facts, Item
+from mcore.library.notes import LONGEST_TAG, MOST_TAGS, MOST_TEXT, Note, note
 from mcore.names import method_name, size, steps_text
-from mcore.notes import LONGEST_TAG, MOST_TAGS, MOST_TEXT, Note, note
 from mcore.profile import profile
 from mcore.question import Experiment, Recipe, as_written, parse
 from mcore.ui import address, export, shelf

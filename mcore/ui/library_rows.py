@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from html import escape
 
-from mcore.library import Facts, Item
+from mcore.library.items import Facts, Item
+from mcore.library.notes import Note
 from mcore.names import nats, percent, share, size, task_name, unit
-from mcore.notes import Note
 from mcore.ui.html import mark, term
 from mcore.ui.theme import COLOURS
 

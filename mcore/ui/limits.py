@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from mcore.jobs import Job
+from mcore.jobs.queue import Job
 from mcore.profile import profile, told
 from mcore.ui import engine
 from mcore.ui.html import show, text

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from mcore.grid import Grid, as_text
+from mcore.knowledge.grid import Grid, as_text
 from mcore.ui import draft
 from mcore.ui.looking import look
 

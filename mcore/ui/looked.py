@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import streamlit as st
 
-from mcore.access import private_part
-from mcore.checkpoints import Checkpoint
 from mcore.errors import QuestionError
-from mcore.hubsearch import check_network
-from mcore.joinable import Verdict, joinability, shape
+from mcore.hub.access import private_part
+from mcore.hub.remote import to_fetch
+from mcore.hub.search import check_network
+from mcore.models.checkpoints import Checkpoint
+from mcore.models.joinable import Verdict, joinability, shape
 from mcore.names import plain, size
 from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
-from mcore.remote import to_fetch
 from mcore.sources import look
 from mcore.ui.engine import Standing
 from mcore.ui.html import show, table, text

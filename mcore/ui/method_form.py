@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mcore.added import tuned
 from mcore.errors import QuestionError
-from mcore.methods import DEFAULTS, RATES, SEEDED, check_method, filled, of_its_method, structure_of
+from mcore.models.added import tuned
+from mcore.models.methods import DEFAULTS, RATES, SEEDED, check_method, filled, of_its_method, structure_of
 from mcore.names import percent
 from mcore.question import OF_METHOD, Recipe
 from mcore.ui import draft, inputs

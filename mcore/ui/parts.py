@@ -1,6 +1,6 @@
 """Under the paths of a pair: which part of the model carries the barrier, asked of each layer or each kind of part as one study.
 
-Each bar leads to its own curve, and from there to its question. What is asked and how it is put together stands in ``mcore.sweep``.
+Each bar leads to its own curve, and from there to its question. What is asked and how it is put together stands in ``mcore.studies.sweep``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from functools import partial
 
 import streamlit as st
 
-from mcore.charts import path_chart
-from mcore.charts_sweep import PICK, sweep_chart, sweep_figure
-from mcore.charts_theme import to_png, to_svg
+from mcore.charts.overview import path_chart
+from mcore.charts.sweep import PICK, sweep_chart, sweep_figure
+from mcore.charts.theme import to_png, to_svg
 from mcore.errors import McoreError
 from mcore.glossary import SMALL
 from mcore.limits import check_study
 from mcore.names import finite, nats, percent, t_text
 from mcore.profile import profile
-from mcore.sweep import BY, POINTS, Sweep, costliest, csv_of, rows, sweep, verdict
+from mcore.studies.sweep import BY, POINTS, Sweep, costliest, csv_of, rows, sweep, verdict
 from mcore.ui import draft
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from mcore.paths.route import DEFAULTS
+from mcore.paths.ways import ALIGNED, COUNTS, LORA, NAMES, TOLD, short
 from mcore.question import BELONGS, FITTED, PARTS, PathSpec
-from mcore.route import DEFAULTS
 from mcore.ui import draft, inputs
 from mcore.ui.html import rich, show, text
-from mcore.ways import ALIGNED, COUNTS, LORA, NAMES, TOLD, short
 
 PATH = ("path",)
 ROWS = {"all": "all training rows", "half-1": "first half", "half-2": "second half"}

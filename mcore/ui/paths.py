@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from mcore.along import AXES, extremes, mean_loss, positions
-from mcore.charts_ways import labels, ways_chart
+from mcore.charts.ways import labels, ways_chart
 from mcore.errors import McoreError, QuestionError
 from mcore.names import nats, percent, plain, unit
+from mcore.paths.along import AXES, extremes, mean_loss, positions
+from mcore.paths.siblings import siblings
+from mcore.paths.ways import LORA, short, way
 from mcore.question import PathSpec, as_written, parse
-from mcore.siblings import siblings
-from mcore.sweep import asked_by_a_sweep
+from mcore.studies.sweep import asked_by_a_sweep
 from mcore.ui import draft, engine, visitor
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
 from mcore.ui.html import plain_label, rich, show, table, text
 from mcore.ui.parts import parts
 from mcore.ui.theme import dark
-from mcore.ways import LORA, short, way
 from mcore.words import is_connected, joins_minima
 
 HEADS = ["path", "barrier", "95 % interval", "lowest loss", "highest", "mean over t", "mean over arc length", "length / chord"]

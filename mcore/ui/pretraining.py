@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mcore import bystep
-from mcore.bystep import Reading
 from mcore.errors import QuestionError
 from mcore.limits import check_study
-from mcore.pretraining import Asked, Sweep
 from mcore.profile import profile
 from mcore.question import canonical
-from mcore.shipped_steps import shipped_steps
+from mcore.studies import bystep
+from mcore.studies.bystep import Reading
+from mcore.studies.pretraining import Asked, Sweep
+from mcore.studies.shipped_steps import shipped_steps
 from mcore.ui import address, engine, token
 from mcore.ui.html import rich, show, text
 from mcore.ui.steps import STYLE, steps

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from mcore.prompts import MASK
 from mcore.question import Task
+from mcore.tasks.prompts import MASK
 from mcore.ui import draft, inputs
 from mcore.ui.html import show, text
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mcore import tasks
-from mcore.differing import SAID, USUAL
 from mcore.errors import QuestionError
 from mcore.profile import profile
 from mcore.question import Task
-from mcore.reading import language_heads, tuned_kind, with_template
-from mcore.rowparts import TOLD
-from mcore.templates import declared
+from mcore.tasks import rows as tasks
+from mcore.tasks.reading import language_heads, tuned_kind, with_template
+from mcore.tasks.rowparts import TOLD
+from mcore.tasks.templates import declared
+from mcore.tuning.differing import SAID, USUAL
 from mcore.ui import draft, inputs
 from mcore.ui.html import show, text
 from mcore.ui.hub_form import base_form

@@ -9,7 +9,7 @@ from functools import partial
 
 import streamlit as st
 
-from mcore.charts_layers import (
+from mcore.charts.layers import (
     cka_chart,
     cka_figure,
     cka_told,
@@ -19,12 +19,12 @@ from mcore.charts_layers import (
     readout_figure,
     readout_told,
 )
-from mcore.charts_theme import to_svg
+from mcore.charts.theme import to_svg
 from mcore.errors import McoreError, QuestionError
 from mcore.estimate import cost
+from mcore.layers.readout import SHUFFLES
 from mcore.names import duration, task_name
 from mcore.question import LAYERWISE, Experiment, Task, as_written, parse
-from mcore.readout import SHUFFLES
 from mcore.ui import draft, engine
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing

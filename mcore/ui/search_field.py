@@ -11,10 +11,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from mcore import hubsearch
-from mcore.hubcache import Kind
-from mcore.hubsearch import Found
-from mcore.refusals import NoAnswer
+from mcore.hub import search as hubsearch
+from mcore.hub.cache import Kind
+from mcore.hub.refusals import NoAnswer
+from mcore.hub.search import Found
 from mcore.ui import draft, visitor
 from mcore.ui.looked import count
 

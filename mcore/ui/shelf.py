@@ -11,10 +11,11 @@ from contextlib import suppress
 
 import streamlit as st
 
-from mcore import library, presets
+from mcore import presets
 from mcore.errors import McoreError
-from mcore.library import Facts, Item
-from mcore.notes import Note, Notes
+from mcore.library import items as library
+from mcore.library.items import Facts, Item
+from mcore.library.notes import Note, Notes
 from mcore.profile import profile
 from mcore.ui import imported, visitor
 from mcore.ui.engine import engine, result, standing

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from mcore.charts import path_chart, training_chart
+from mcore.charts.overview import path_chart, training_chart
 from mcore.question import Experiment, Recipe
 from mcore.ui import draft
 from mcore.ui.drawing import draw

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mcore import hubpresets, presets
-from mcore.hubpresets import Preset
+from mcore import presets
+from mcore.hub import presets as hubpresets
+from mcore.hub.presets import Preset
 from mcore.question import Experiment
 from mcore.ui import draft
 from mcore.ui.html import show, text

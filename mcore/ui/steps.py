@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from mcore.bystep import BARRIERS, KEPT
-from mcore.charts_steps import boundary_chart, boundary_figure, steps_chart, steps_figure, told
-from mcore.charts_theme import to_png, to_svg
+from mcore.charts.steps import boundary_chart, boundary_figure, steps_chart, steps_figure, told
+from mcore.charts.theme import to_png, to_svg
 from mcore.names import percent, t_text, task_name
-from mcore.pretraining import Sweep
 from mcore.question import Task
-from mcore.steps_told import barrier_told, csv_of, definition, kept_told, questions_jsonl, snippet
+from mcore.studies.bystep import BARRIERS, KEPT
+from mcore.studies.pretraining import Sweep
+from mcore.studies.steps_told import barrier_told, csv_of, definition, kept_told, questions_jsonl, snippet
 from mcore.ui import address
 from mcore.ui.drawing import draw
 from mcore.ui.html import mark, rich, show, table, text

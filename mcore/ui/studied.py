@@ -1,7 +1,7 @@
 """A study on a page: the button with what it will cost, its one progress and cancel, and what is there so far.
 
 Pages give the study and a function that draws what its answers come to. Both stand in one fragment, which draws itself
-again while the study runs, and once more, with the page, when it ends. See ``mcore.study``.
+again while the study runs, and once more, with the page, when it ends. See ``mcore.studies.study``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from mcore import events, study
+from mcore import events
 from mcore.errors import McoreError
-from mcore.jobs import Job
+from mcore.jobs.queue import Job
 from mcore.names import duration
 from mcore.question import canonical
-from mcore.study import Study
+from mcore.studies import study
+from mcore.studies.study import Study
 from mcore.ui import engine, limits
 from mcore.ui.guard import guarded
 from mcore.ui.html import show, text

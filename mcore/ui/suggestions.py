@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mcore.checkpoints import families
-from mcore.differing import differences
+from mcore.models.checkpoints import families
 from mcore.question import Experiment, Recipe, as_written, parse
+from mcore.tuning.differing import differences
 
 MOST_ROWS = 1_000_000
 

@@ -11,16 +11,17 @@ from dataclasses import replace
 
 import streamlit as st
 
-from mcore import access, tasks
-from mcore import history as histories
-from mcore.checkpoints import families
 from mcore.errors import QuestionError
-from mcore.history import PLACE, History
-from mcore.hubsearch import reachable
-from mcore.pretraining import MOST_CHOSEN, MOST_SEEDS
+from mcore.hub import access
+from mcore.hub.refusals import NoAnswer
+from mcore.hub.search import reachable
+from mcore.models.checkpoints import families
 from mcore.profile import at_home as at_home_instead
 from mcore.profile import profile
-from mcore.refusals import NoAnswer
+from mcore.studies import history as histories
+from mcore.studies.history import PLACE, History
+from mcore.studies.pretraining import MOST_CHOSEN, MOST_SEEDS
+from mcore.tasks import rows as tasks
 from mcore.ui import addresses, draft, inputs
 from mcore.ui.html import plain_label
 from mcore.ui.limits import at_home

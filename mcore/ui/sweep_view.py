@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mcore.history import History, spread
-from mcore.pretraining import MOST_CHOSEN, MOST_SEEDS, TRAINING, Sweep
+from mcore.studies.history import History, spread
+from mcore.studies.pretraining import MOST_CHOSEN, MOST_SEEDS, TRAINING, Sweep
 
 VERSION = "1"
 FIRST_STEPS = 5  # that are chosen of a history as long as nobody chooses

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from mcore.charts import figure, knowledge_chart, layers_chart, to_png, to_svg
-from mcore.knowledge import exchanged
+from mcore.charts.overview import figure, knowledge_chart, layers_chart, to_png, to_svg
+from mcore.knowledge.mastered import exchanged
 from mcore.names import finite, percent, plain, share, t_text, unit
+from mcore.paths.ways import between, ends, way
 from mcore.ui import address, export
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
@@ -20,7 +21,6 @@ from mcore.ui.representations import representations_tab
 from mcore.ui.share import shared_link
 from mcore.ui.stage import training_curves
 from mcore.ui.theme import dark
-from mcore.ways import between, ends, way
 
 COLUMNS = {
     "loss": ("loss", 3),

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from mcore import best, events, taking
+from mcore import events, taking
 from mcore.errors import McoreError
-from mcore.jobs import Job
-from mcore.measures import named
+from mcore.evaluation.measures import named
+from mcore.jobs.queue import Job
 from mcore.names import nats, right, size, t_text, unit
+from mcore.paths import best
 from mcore.profile import at_home, profile
 from mcore.question import Experiment
 from mcore.resolve import Resolved

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from mcore.errors import QuestionError
-from mcore.hubdata import splits
-from mcore.reading import LANGUAGE
+from mcore.hub.data import splits
 from mcore.resolve import ResolvedTask
+from mcore.tasks.reading import LANGUAGE
 from mcore.ui import draft, token
 from mcore.ui.engine import Standing
 from mcore.ui.hub_form import data_set_form

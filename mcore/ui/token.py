@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from mcore.access import SHAPE
 from mcore.errors import QuestionError
-from mcore.refusals import Refused
+from mcore.hub.access import SHAPE
+from mcore.hub.refusals import Refused
 from mcore.ui import visitor
 from mcore.ui.engine import engine
 from mcore.ui.html import show, text

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import streamlit as st
 
 from mcore import presets
-from mcore.charts import training_chart
+from mcore.charts.overview import training_chart
 from mcore.estimate import cost
+from mcore.hub.remote import to_fetch
 from mcore.names import duration, finite, percent, plain, size, steps_text
 from mcore.question import Recipe
-from mcore.remote import to_fetch
 from mcore.ui import address, engine
 from mcore.ui.answer import pause, queued, shipped_mark
 from mcore.ui.drawing import draw

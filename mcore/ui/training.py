@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from mcore import events, plan
-from mcore.distances import base_key, distance_key
-from mcore.jobs import Job
+from mcore.jobs.queue import Job
+from mcore.paths.distances import base_key, distance_key
 from mcore.resolve import Endpoint
 from mcore.result import training
 from mcore.ui import draft

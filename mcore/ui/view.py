@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from mcore.cartography import MEASURES
-from mcore.grid import GROUPS, ORDERS
-from mcore.held import HELD, WITHIN
+from mcore.knowledge.grid import GROUPS, ORDERS
+from mcore.knowledge.held import HELD, WITHIN
+from mcore.tuning.cartography import MEASURES
 
 TABS = {"examples": "Every example", "forgetting": "Forgetting", "held": "Who knows what"}  # name in the address -> on the page
 MOST_CHARACTERS = 200  # of words to search for

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from mcore import access
+from mcore.hub import access
 from mcore.profile import profile
 
 NAME, ASKED, TOKEN = "mc.visitor", "mc.asked", "mc.token"
