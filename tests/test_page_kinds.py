@@ -97,5 +97,5 @@ def test_how_a_task_is_read_can_be_chosen_where_its_label_is_not_clear(saved, ap
     a, b = (saved("gpt2", seed, opener=AutoModelForCausalLM) for seed in (0, 1))
     app = page(parse(tiny.experiment(a, b, {"task": f"local:{file}", "text": "text"})))
     assert "name one of: url; or read the texts alone" in words(app)
-    app.selectbox(key="in.tasks.0.read").set_value("tokens").run()
+    app.selectbox(key="in.tasks.0.read").set_value("by the loss of its tokens").run()
     assert "Run evaluates 3 points on 30 rows" in words(app).replace("then ", "")

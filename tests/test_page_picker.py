@@ -51,14 +51,14 @@ def test_every_preset_can_be_opened_without_a_network_and_soon(preset) -> None:
 def test_how_a_language_model_is_asked_is_offered_for_language_models_alone() -> None:
     assert not any(one.key == "in.tasks.0.template" for one in page(question()).text_area)
     app = page(question(**BASES))
-    assert app.selectbox(key="in.tasks.0.read").value is None
+    assert app.selectbox(key="in.tasks.0.read").value == "as is usual"
     assert app.text_area(key="in.tasks.0.template").placeholder == "{mask}, {text}"
     assert "In the order of the labels: narrated, spoken." in words(app)
 
 
 def test_a_prompt_of_ones_own_becomes_part_of_the_question() -> None:
     app = page(question(**BASES))
-    app.selectbox(key="in.tasks.0.read").set_value("answers").run()
+    app.selectbox(key="in.tasks.0.read").set_value("by its answers").run()
     app.text_area(key="in.tasks.0.template").set_value("{text} said {mask}.").run()
     app.text_area(key="in.tasks.0.answers").set_value("nobody\nsomebody").run()
     app.toggle(key="in.tasks.0.normalised").set_value(True).run()

@@ -31,8 +31,8 @@ def held(app, side="b"):
 
 def test_a_base_that_is_a_language_model_may_answer_in_words(store: Store) -> None:
     app = opened(question())
-    assert app.selectbox(key="in.a.task.read").value is None and app.text_input(key="in.a.head_seed")
-    app.selectbox(key="in.a.task.read").set_value("answers").run()
+    assert app.selectbox(key="in.a.task.read").value == "With a new head" and app.text_input(key="in.a.head_seed")
+    app.selectbox(key="in.a.task.read").set_value("In words").run()
     assert held(app, "a")["task"]["read"] == "answers" and "answers with a head → in words" not in words(app)
     assert "answers in words → with a head" in words(app)
     assert not any(one.key == "in.a.head_seed" for one in app.text_input) and app.text_input(key="in.b.head_seed")
@@ -40,7 +40,7 @@ def test_a_base_that_is_a_language_model_may_answer_in_words(store: Store) -> No
     assert app.text_area(key="in.a.task.answers").placeholder == "she\nyou" and "narrated, spoken" in words(app)
     app.text_area(key="in.a.task.answers").set_value("he\nyou").run()
     assert held(app, "a")["task"]["answers"] == ["he", "you"]
-    app.selectbox(key="in.a.task.read").set_value(None).run()
+    app.selectbox(key="in.a.task.read").set_value("With a new head").run()
     assert "read" not in held(app, "a")["task"]
 
 
@@ -105,12 +105,12 @@ def test_parts_of_the_rows_are_asked_for_and_what_they_share_is_told(store: Stor
 
 def test_optimiser_and_decay_are_chosen_and_told(store: Store) -> None:
     app = opened(question(b=RECIPE))
-    app.selectbox(key="in.b.optimizer").set_value("sgd").run()
+    app.selectbox(key="in.b.optimizer").set_value("SGD").run()
     assert held(app)["optimizer"] == "sgd" and "optimiser AdamW → SGD; everything else the same" in words(app) and "things differ" not in words(app)
     app.selectbox(key="in.b.decay").set_value("none").run()
     assert "optimiser AdamW → SGD, decay linear → none" in words(app)
     assert "Two things differ: what you see cannot be put down to one of them." in words(app)
-    app.selectbox(key="in.b.optimizer").set_value(None).run()
+    app.selectbox(key="in.b.optimizer").set_value("AdamW").run()
     assert "optimizer" not in held(app) and "things differ" not in words(app)
 
 

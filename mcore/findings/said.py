@@ -39,7 +39,9 @@ def verdict_told(effects: Sequence[ToldEffect]) -> str:
             "not shown": f": the interval {over} holds 0.",
         }[effects[0].verdict]
     counts = {name: sum(one.verdict == name for one in effects) for name in MARKS}
-    if counts["shown"] == len(effects):
+    if counts["not shown"] == len(effects):
+        return f": {'neither part' if len(effects) == 2 else 'no part'} of the claim, {over}."
+    if len(effects) in counts.values():
         return f": {'both' if len(effects) == 2 else f'all {number_told(len(effects))}'} parts of the claim, {over}."
     told = [f"{number_told(count)} {name}" for name, count in counts.items() if count]
     return f" as a whole: of {number_told(len(effects))} parts {', '.join(told)}, {over}."

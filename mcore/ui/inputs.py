@@ -68,6 +68,14 @@ def recipe_field(label: str, side: str, name: str, told: str | None = None) -> N
     number_field(label, (side, name), told, Recipe.model_fields[name].default)
 
 
+def choice_field(label: str, path: draft.Path, known: dict[str | None, str], told: str | None = None) -> None:
+    """One of a few values, by the words for each. None is what a field that is left out means: an option like the others, never an empty field."""
+    given = draft.get(path)
+    offered = known if given in known else {**known, given: str(given)}
+    meant = {words: value for value, words in offered.items()}
+    st.selectbox(label, list(meant), help=told, **draft.bound(key_of(path), path, offered[given], meant.get))
+
+
 def family_steps() -> list[str]:
     """The addresses of what ships with the app."""
     return [f"builtin:{name}@{step}" for name, steps in families().items() for step in steps]

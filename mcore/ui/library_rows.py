@@ -10,6 +10,7 @@ from html import escape
 from mcore.library.items import Facts, Item
 from mcore.library.notes import Note
 from mcore.names import nats, percent, share, size, task_name, unit
+from mcore.question import Experiment, Recipe
 from mcore.ui.html import mark, term
 from mcore.ui.theme import COLOURS
 
@@ -77,6 +78,7 @@ def _about(item: Item, facts: Facts | None, bytes_: int) -> list[str]:
         parts.append(f"{rows}{task_name(item.question.tasks[0])}")
         if len(item.question.tasks) > 1:
             parts[-1] += f" and {len(item.question.tasks) - 1} more"
+        parts += _shared_seeds(item.question)
     if facts and facts.wrong:
         parts.append("cannot be opened as things are")
     elif facts and item.kind == "experiment" and facts.stored < max(1, facts.points):
@@ -86,6 +88,16 @@ def _about(item: Item, facts: Facts | None, bytes_: int) -> list[str]:
     if item.created:
         parts += [when(item.created), size(bytes_)]
     return parts
+
+
+def _shared_seeds(question: Experiment) -> list[str]:
+    """Seeds that both ends have in common, which the title, that tells what differs, leaves out."""
+    a, b = question.a, question.b
+    if not (isinstance(a, Recipe) and isinstance(b, Recipe)):
+        return []
+    named = {} if a.task.read == "answers" else {"head seed": "head_seed"}
+    named["data seed"] = "data_seed"
+    return [f"{words} {getattr(a, field)}" for words, field in named.items() if getattr(a, field) == getattr(b, field)]
 
 
 def told_points(item: Item, facts: Facts | None) -> int:

@@ -37,7 +37,7 @@ def recipe_form(side: str) -> None:
         inputs.recipe_field("Steps", side, "steps")
         inputs.recipe_field("Batch size", side, "batch_size")
         inputs.recipe_field("Learning rate", side, "learning_rate", "After warm-up; it falls to zero unless nothing decays.")
-        _chosen("Optimiser", side, "optimizer", OPTIMIZERS, "AdamW keeps the weight decay apart from the gradient; Adam and SGD (momentum 0.9) add it there.")
+        inputs.choice_field("Optimiser", (side, "optimizer"), OPTIMIZERS, "AdamW keeps the weight decay apart from the gradient; Adam and SGD (momentum 0.9) add it there.")
     with right:
         inputs.number_field(
             "Stop at step", (side, "stop_at"),
@@ -70,7 +70,7 @@ def _answers(side: str) -> bool:
     speaks = base is not None and base.labels is None and bool(language_heads(base.config))
     if not speaks and given in (None, "head"):
         return False
-    _chosen("How it answers", side, "read", ANSWERS if given in ANSWERS else {**ANSWERS, given: str(given)}, None, path)
+    inputs.choice_field("How it answers", (*path, "read"), ANSWERS)
     if given != "answers":
         return False
     show(text(WORDS, "quiet"))
@@ -107,16 +107,8 @@ def _more(side: str) -> None:
         )
     with right:
         inputs.recipe_field("Gradient clip", side, "clip", "The largest norm of a step's gradient.")
-        _chosen("Decay", side, "decay", DECAYS, "How the learning rate falls after the warm-up. With none, each checkpoint is what a shorter training ends with.")
+        inputs.choice_field("Decay", (side, "decay"), DECAYS, "How the learning rate falls after the warm-up. With none, each checkpoint is what a shorter training ends with.")
         inputs.number_field("Limit", (side, "task", "limit"), "Train on a sample of this many rows.")
         inputs.recipe_field("Rows followed", side, "cartography", "Training rows whose confidence is followed while it trains.")
     if str(draft.get((side, "task", "task"), "")).startswith(("local:", "hub:")):
         columns_form((side, "task"))
-
-
-def _chosen(label: str, side: str, name: str, known: dict[str | None, str], told: str | None, above: draft.Path | None = None) -> None:
-    """One of a few; the first is what is meant where the field is left out."""
-    path = (*(above or (side,)), name)
-    given = draft.get(path)
-    given = next((value for value in known if value == given), next(iter(known)))
-    st.selectbox(label, list(known), format_func=known.get, help=told, **draft.bound(inputs.key_of(path), path, given))

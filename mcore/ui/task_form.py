@@ -8,7 +8,7 @@ from mcore.errors import QuestionError
 from mcore.hub.data import splits
 from mcore.resolve import ResolvedTask
 from mcore.tasks.reading import LANGUAGE
-from mcore.ui import draft, token
+from mcore.ui import draft, inputs, token
 from mcore.ui.engine import Standing
 from mcore.ui.hub_form import data_set_form
 from mcore.ui.prompt_form import columns_form, prompt_form
@@ -47,11 +47,8 @@ def reading_form(now: Standing | None, wrong: QuestionError | None) -> None:
         return
     used = now.resolved.tasks[0].task if now else None
     given = draft.get((*TASK, "read"))
-    st.selectbox(
-        "How it is read", list(READS) if given in READS else [*READS, given], format_func=lambda read: READS.get(read, str(read)),
-        help="A language model answers by the likelihood of words after a prompt, or by the loss of the text's own tokens.",
-        **draft.bound("in.tasks.0.read", (*TASK, "read"), given),
-    )  # fmt: skip
+    about = "A language model answers by the likelihood of words after a prompt, or by the loss of the text's own tokens."
+    inputs.choice_field("How it is read", (*TASK, "read"), READS, about)
     if given in ("head", "tokens", "fitted") or (used and used.read != "answers" and given is None and not draft.get((*TASK, "template"))):
         return
     prompt_form(TASK, used, now.resolved.tasks[0].rows.names if now else ())
