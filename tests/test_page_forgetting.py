@@ -203,6 +203,7 @@ def test_the_strip_poses_one_task_to_another(told: Told) -> None:
     now = in_question(app)
     assert (now.a.task.task, now.tasks[0].task, now.tasks[0].split) == ("builtin:speech", "builtin:speech", "train") and now.b.task.task != "builtin:speech"
     assert in_address(app, "row") is None and not app.exception
+    assert "spam-2" in app.selectbox(key="pose-target").options
     app.selectbox(key="pose-target").set_value("builtin:spam").run()
     assert in_question(app).b.task.task == "builtin:spam"
     app.selectbox(key="pose-source").set_value("builtin:spam").run()  # they change places

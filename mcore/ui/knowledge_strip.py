@@ -111,7 +111,7 @@ def _target(question: Experiment) -> str:
 
 
 def _named(address: str) -> str:
-    return plain_label(task_name(Task(task=address)))
+    return task_name(Task(task=address))
 
 
 def _told(now: Standing, number: int) -> str:

@@ -22,7 +22,7 @@ from mcore.studies.sweep import BY, POINTS, Sweep, costliest, csv_of, rows, swee
 from mcore.ui import draft
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
-from mcore.ui.html import plain_label, rich, show, table, text
+from mcore.ui.html import rich, show, table, text
 from mcore.ui.studied import Studied, studied
 from mcore.ui.theme import dark
 from mcore.words import joins_minima, meaning
@@ -124,7 +124,7 @@ def _curve(asked: Sweep, results: Mapping[str, Mapping | None], chosen: str | No
     draft.set_value("parts-curve", chosen)
     st.selectbox(
         "Look at the path that moves only", there, index=None, placeholder="a part: click its bar, or choose it here", key="parts-curve",
-        format_func=plain_label, on_change=lambda: st.session_state.update({LOOK: st.session_state["parts-curve"]}),
+        on_change=lambda: st.session_state.update({LOOK: st.session_state["parts-curve"]}),
     )  # fmt: skip
     if chosen is None:
         return

@@ -28,7 +28,7 @@ from mcore.question import LAYERWISE, Experiment, Task, as_written, parse
 from mcore.ui import draft, engine
 from mcore.ui.drawing import draw
 from mcore.ui.engine import Standing
-from mcore.ui.html import mark, plain_label, rich, show, text
+from mcore.ui.html import mark, rich, show, text
 from mcore.ui.stage import BESIDE, CHART
 from mcore.ui.theme import dark
 
@@ -85,7 +85,7 @@ def _readout(told: Mapping) -> str:
     left, right = st.columns([CHART, BESIDE], gap="large")
     with right:
         show(text("What a linear read-out finds", "head"))
-        layer = st.selectbox("Layer", told["layers"], index=len(told["layers"]) - 1, key="readout-layer", format_func=plain_label, bind="query-params")
+        layer = st.selectbox("Layer", told["layers"], index=len(told["layers"]) - 1, key="readout-layer", bind="query-params")
         layer = layer if layer in told["layers"] else told["layers"][-1]
         show(text(readout_told(told, layer), "body"))
         off = f" By the choice of rows such a number is off by up to {margin(told)} (95 %)." if margin(told) else ""
