@@ -39,7 +39,8 @@ from mcore.live.model import open_live  # noqa: E402
 from mcore.models.checkpoints import look_at  # noqa: E402
 from mcore.paths.fitter import Fitter  # noqa: E402
 from mcore.question import PathSpec, Task, parse, parse_recipe  # noqa: E402
-from mcore.resolve import Resolved, resolve, resolve_recipe  # noqa: E402
+from mcore.resolve import resolve, resolve_recipe  # noqa: E402
+from mcore.resolved import Resolved  # noqa: E402
 from mcore.result import collect  # noqa: E402
 from mcore.run import run  # noqa: E402
 from mcore.store import Store  # noqa: E402

@@ -11,7 +11,8 @@ import shutil
 from dataclasses import dataclass
 
 from mcore.models.checkpoints import Checkpoint
-from mcore.resolve import Resolved, ResolvedTask, watched
+from mcore.resolve import watched
+from mcore.resolved import Resolved, ResolvedTask
 
 CORE_RATE, GPU_RATE = 60e9, 10e12  # operations a second in evaluation, with all that is not products
 BATCH_COST = 0.003  # seconds that a batch or a layer's share of one takes however small the model

@@ -34,7 +34,8 @@ from mcore.plan import Orders, Point
 from mcore.profile import profile
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written
-from mcore.resolve import Resolved, resolve
+from mcore.resolve import resolve
+from mcore.resolved import Resolved
 from mcore.run import joined
 from mcore.store import Store
 from mcore.taking import Take

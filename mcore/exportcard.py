@@ -14,7 +14,7 @@ from mcore.names import endpoint_name, task_name
 from mcore.pin import pinned
 from mcore.portable import portable
 from mcore.question import Experiment
-from mcore.resolve import Endpoint, Resolved
+from mcore.resolved import Endpoint, Resolved
 from mcore.store import Store
 from mcore.taking import Take, measured_at
 

@@ -13,7 +13,8 @@ from mcore.models.added import tuned
 from mcore.models.checkpoints import Checkpoint
 from mcore.profile import Profile, at_home
 from mcore.question import Experiment, Recipe
-from mcore.resolve import Resolved, watched
+from mcore.resolve import watched
+from mcore.resolved import Resolved
 from mcore.studies.study import Study
 
 NAMES = ("labels", "label", "text", "template", "answers", "columns", "form")  # fields that hold anybody's words

@@ -15,7 +15,7 @@ from typing import Literal
 from safetensors.numpy import load, save
 
 from mcore.question import canonical, fingerprint
-from mcore.resolve import EVALUATION_VERSION, Endpoint, Resolved, ResolvedTask
+from mcore.resolved import EVALUATION_VERSION, Endpoint, Resolved, ResolvedTask
 from mcore.store import Store
 from mcore.tasks.labels import Order, by_names
 

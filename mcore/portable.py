@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mcore.models.checkpoints import file_digest
 from mcore.question import Experiment, Recipe, as_written, parse
-from mcore.resolve import Resolved, ResolvedRecipe
+from mcore.resolved import Resolved, ResolvedRecipe
 
 DIGITS = 12  # of a digest: enough to tell one file from another
 ODD = re.compile(r"[^\w.+-]+")  # in a name, which stands in a card's text too

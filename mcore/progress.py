@@ -13,7 +13,7 @@ from mcore.events import Fitting, PointReady, Training
 from mcore.layers import represented
 from mcore.paths import curvefile
 from mcore.plan import Part, Point
-from mcore.resolve import Endpoint, Resolved
+from mcore.resolved import Endpoint, Resolved
 from mcore.store import Store
 
 STEP_COST = 5  # what a training step takes over an evaluation of its rows: between 3 (large models) and 7 (small ones)

@@ -19,7 +19,7 @@ from mcore.layers import represented
 from mcore.paths import curvefile, lengths
 from mcore.paths.distances import distance_key
 from mcore.plan import Point
-from mcore.resolve import Endpoint, Resolved, ResolvedTask
+from mcore.resolved import Endpoint, Resolved, ResolvedTask
 from mcore.store import Store
 from mcore.tasks.rows import constant_baseline
 from mcore.tuning.followed import Joined, join

@@ -35,7 +35,8 @@ from mcore.plan import Orders, Part, Point
 from mcore.profile import profile
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written, canonical
-from mcore.resolve import Endpoint, Resolved, resolve
+from mcore.resolve import resolve
+from mcore.resolved import Endpoint, Resolved
 from mcore.store import Store
 from mcore.tuning.beginning import moved
 from mcore.tuning.finetune import finetune

@@ -15,7 +15,7 @@ from mcore.hub import repositories as hub
 from mcore.models.added import tuned
 from mcore.paths.best import Best, best
 from mcore.question import fingerprint
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.store import Store
 
 Dtype = Literal["float32", "float16", "bfloat16"]

@@ -24,7 +24,8 @@ from mcore.jobs.queue import Jobs
 from mcore.jobs.worker import LOCK, READY
 from mcore.paths.distances import distance_key, summed
 from mcore.question import Experiment, fingerprint, parse
-from mcore.resolve import Endpoint, Resolved, resolve
+from mcore.resolve import resolve
+from mcore.resolved import Endpoint, Resolved
 from mcore.store import Store
 from mcore.tuning.cartography import Cartography
 from mcore.tuning.followed import followed

@@ -19,7 +19,8 @@ from mcore.live.model import open_live
 from mcore.models.checkpoints import look_at
 from mcore.paths.fitter import Fitter
 from mcore.question import PathSpec, Task, parse
-from mcore.resolve import ResolvedTask, resolve
+from mcore.resolve import resolve
+from mcore.resolved import ResolvedTask
 from mcore.result import collect
 from mcore.run import run
 from mcore.store import Store

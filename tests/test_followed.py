@@ -15,7 +15,8 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from mcore.knowledge import grid as grids
 from mcore.knowledge.forgetting_told import tell
 from mcore.question import parse, parse_recipe
-from mcore.resolve import Endpoint, ResolvedTask, resolve, resolve_recipe
+from mcore.resolve import resolve, resolve_recipe
+from mcore.resolved import Endpoint, ResolvedTask
 from mcore.result import collect
 from mcore.run import run
 from mcore.store import Store

@@ -14,7 +14,7 @@ from mcore import events, taking
 from mcore.jobs.queue import Jobs
 from mcore.library import items as library
 from mcore.question import as_written
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.store import Store
 from mcore.taking import Take
 from mcore.ui import take as form

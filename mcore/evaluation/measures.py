@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcore.evaluation import probes
-from mcore.resolve import ResolvedTask
+from mcore.resolved import ResolvedTask
 
 CLOSE = 0.5  # a predicted score no further than this from the true one counts as right
 NAMES = {

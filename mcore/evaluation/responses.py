@@ -20,7 +20,7 @@ from mcore.evaluation.scoring import likelihoods, token_losses
 from mcore.live.model import Live, orders_joined
 from mcore.live.reuse import Reuse
 from mcore.plan import Orders, Point
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.store import Store
 from mcore.tasks.batches import Batches, make_batches
 from mcore.tasks.labels import by_data

@@ -8,7 +8,8 @@ from mcore.errors import McoreError
 from mcore.findings.finding import Along, Answer, Asked, Finding
 from mcore.knowledge import grid as grids
 from mcore.question import canonical
-from mcore.resolve import Resolved, resolve
+from mcore.resolve import resolve
+from mcore.resolved import Resolved
 from mcore.result import collect
 from mcore.store import Store
 from mcore.studies.study import Study

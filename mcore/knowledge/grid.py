@@ -19,7 +19,7 @@ from mcore.evaluation import measures, probes
 from mcore.names import t_text
 from mcore.plan import Point
 from mcore.question import fingerprint
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.store import Store
 from mcore.tasks.rows import Rows
 

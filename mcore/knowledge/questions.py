@@ -9,7 +9,7 @@ from typing import Literal
 
 from mcore.presets import first_question
 from mcore.question import Experiment, Recipe, as_written, parse
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.tasks.rows import declarations
 from mcore.tuning.pairs import OWN
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from mcore import plan
 from mcore.question import canonical, fingerprint
-from mcore.resolve import EVALUATION_VERSION, Resolved
+from mcore.resolved import EVALUATION_VERSION, Resolved
 from mcore.store import Store
 from mcore.tasks.rows import constant_baseline
 

@@ -19,7 +19,7 @@ from mcore.layers.readout import read_out
 from mcore.layers.similarity import Centred, centred, cka
 from mcore.layers.states import States
 from mcore.live.model import Live
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.store import Store
 from mcore.tasks.batches import make_batches
 from mcore.tasks.prompts import MASK

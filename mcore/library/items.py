@@ -26,7 +26,8 @@ from mcore.paths.distances import distance_key
 from mcore.paths.lengths import length_key
 from mcore.paths.ways import endpoints, short, way
 from mcore.question import Experiment, PathSpec, Recipe, as_written, canonical, fingerprint, parse, parse_recipe
-from mcore.resolve import Resolved, resolve
+from mcore.resolve import resolve
+from mcore.resolved import Resolved
 from mcore.result import collect
 from mcore.store import Entry, Store
 from mcore.tuning.differing import differences

@@ -29,7 +29,7 @@ from mcore.live.blend import Place, WeightSet, header
 from mcore.live.model import Live
 from mcore.paths.matching import Moments, Permutations, assigned, by_weights, located, permuted
 from mcore.paths.units import RESIDUAL, Group, groups
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.store import Store
 from mcore.tasks.batches import TOKENS, encode, make_batches
 

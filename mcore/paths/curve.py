@@ -25,7 +25,7 @@ from mcore.live.blend import Place, WeightSet, header
 from mcore.live.model import Live
 from mcore.paths.fitter import Fitter, rate_at, relabelled
 from mcore.progress import Progress
-from mcore.resolve import ResolvedTask
+from mcore.resolved import ResolvedTask
 from mcore.store import Store
 from mcore.tuning.finetune import SAVES, batch_of
 from mcore.tuning.objectives import AnswerObjective, LabelObjective

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 from mcore.question import FITTED
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.store import Store
 
 

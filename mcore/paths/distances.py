@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mcore.question import fingerprint
-from mcore.resolve import Endpoint, Resolved
+from mcore.resolved import Endpoint, Resolved
 
 if TYPE_CHECKING:  # torch, which this module does without
     from mcore.live.blend import Apart

@@ -13,7 +13,7 @@ import numpy as np
 
 from mcore.paths.distances import distance_key
 from mcore.question import fingerprint
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 
 PIECES = 240  # of the way from A to B: every bend of a chain and the middle of a mix lie between two of them
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from mcore.errors import McoreError, QuestionError
 from mcore.question import Endpoint, Experiment, Recipe, Task, parse
-from mcore.resolve import Resolved, resolve
+from mcore.resolve import resolve
+from mcore.resolved import Resolved
 from mcore.store import Store
 
 MOST_RESOLVED = 40  # questions that are looked at closely, the last used first

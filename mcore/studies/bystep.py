@@ -24,7 +24,7 @@ from mcore.evaluation import measures
 from mcore.evaluation.barrier import chord, resampled_means
 from mcore.evaluation.intervals import of_pairs
 from mcore.evaluation.measures import measured
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.store import Store
 from mcore.studies.pretraining import Asked, Sweep
 from mcore.tasks.rows import constant_baseline

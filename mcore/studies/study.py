@@ -18,7 +18,8 @@ from mcore.estimate import cost
 from mcore.paths import curvefile
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written, canonical, fingerprint, parse
-from mcore.resolve import Resolved, resolve
+from mcore.resolve import resolve
+from mcore.resolved import Resolved
 from mcore.store import Store
 
 MOST = 500  # questions of one study

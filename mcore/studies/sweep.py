@@ -16,7 +16,7 @@ from mcore.models.checkpoints import Checkpoint
 from mcore.names import finite, nats, unit
 from mcore.paths.distances import layer_of
 from mcore.question import PARTS, Experiment, as_written, parse
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.studies.study import Study
 from mcore.tasks.reading import LANGUAGE
 from mcore.words import is_connected, joins_minima

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcore.errors import QuestionError
-from mcore.resolve import ResolvedTask
+from mcore.resolved import ResolvedTask
 from mcore.tasks.batches import TOKENS, Batches, cut, encode, slices
 from mcore.tasks.prompts import MASK
 from mcore.tasks.reading import Kind

@@ -22,7 +22,7 @@ from mcore.live.model import built, check_finite, head_of, new_model, output_lay
 from mcore.models import deltas
 from mcore.models.checkpoints import Checkpoint, look_at
 from mcore.models.methods import Structure
-from mcore.resolve import ResolvedRecipe
+from mcore.resolved import ResolvedRecipe
 from mcore.store import Store
 from mcore.tasks.reading import Kind
 from mcore.tuning.modelcard import write_card

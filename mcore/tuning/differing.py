@@ -30,7 +30,7 @@ from mcore.tasks.rowparts import alike, shared
 from mcore.tuning.schedule import on_one_way
 
 if TYPE_CHECKING:  # of whose rows ``common`` tells
-    from mcore.resolve import Resolved
+    from mcore.resolved import Resolved
 
 FIELDS = {  # of a recipe, in the order in which they are told; what is not here has words of its own below
     "head_seed": "head seed", "data_seed": "data seed", "batch_size": "batch size", "learning_rate": "learning rate", "optimizer": "optimiser",

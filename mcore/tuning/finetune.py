@@ -19,7 +19,7 @@ import numpy as np
 from mcore.errors import Cancelled, QuestionError
 from mcore.events import Trained, Training, Working
 from mcore.hub.remote import at_hand, fetch
-from mcore.resolve import ResolvedRecipe
+from mcore.resolved import ResolvedRecipe
 from mcore.store import Store
 from mcore.tuning.schedule import rate_at
 from mcore.tuning.trainer import Trainer

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from mcore.question import Recipe
-from mcore.resolve import Endpoint, ResolvedRecipe, ResolvedTask
+from mcore.resolved import Endpoint, ResolvedRecipe, ResolvedTask
 from mcore.store import Store
 from mcore.tasks.rows import Rows
 from mcore.tasks.tables import sample

@@ -9,7 +9,7 @@ from mcore.models import deltas
 from mcore.names import steps_text
 from mcore.portable import portable_recipe
 from mcore.question import Recipe
-from mcore.resolve import ResolvedRecipe
+from mcore.resolved import ResolvedRecipe
 
 
 def write_card(folder: Path, resolved: ResolvedRecipe, curve: list[dict], whole: bool = False) -> None:

@@ -17,7 +17,7 @@ from mcore.errors import QuestionError
 from mcore.evaluation import probes
 from mcore.evaluation.evaluate import device, logits
 from mcore.evaluation.scoring import likelihoods, output_layer_only_at
-from mcore.resolve import ResolvedRecipe, ResolvedTask
+from mcore.resolved import ResolvedRecipe, ResolvedTask
 from mcore.tasks.batches import Batches, encode, make_batches, padded
 from mcore.tasks.passages import Passages, answered, pad_of, passages, tokens_of
 from mcore.tasks.reading import Kind

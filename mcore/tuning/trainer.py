@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from mcore.evaluation.evaluate import device
 from mcore.live.model import tensors_of
 from mcore.question import Recipe
-from mcore.resolve import ResolvedRecipe
+from mcore.resolved import ResolvedRecipe
 from mcore.store import Store
 from mcore.tuning.beginning import begin, leave
 from mcore.tuning.cartography import Cartography

@@ -13,7 +13,7 @@ from mcore.names import endpoint_name, size
 from mcore.profile import profile
 from mcore.question import Endpoint, Experiment, Recipe
 from mcore.resolve import LONGEST
-from mcore.resolve import Endpoint as ResolvedEndpoint
+from mcore.resolved import Endpoint as ResolvedEndpoint
 from mcore.store import Entry
 from mcore.tasks.reading import LANGUAGE, language_heads
 from mcore.tuning.differing import SAID

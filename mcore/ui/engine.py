@@ -20,7 +20,8 @@ from mcore.limits import check, check_size, check_study
 from mcore.paths.distances import distance_key
 from mcore.profile import profile
 from mcore.question import Experiment, Recipe, as_written, canonical, parse
-from mcore.resolve import Resolved, resolve
+from mcore.resolve import resolve
+from mcore.resolved import Resolved
 from mcore.result import collect
 from mcore.store import Store
 from mcore.studies.study import Study, to_json

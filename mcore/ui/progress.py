@@ -9,7 +9,7 @@ from mcore import events
 from mcore.names import duration, nats, size
 from mcore.progress import STEP_COST
 from mcore.question import Recipe
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mcore.names import nats, right, size, t_text, unit
 from mcore.paths import best
 from mcore.profile import at_home, profile
 from mcore.question import Experiment
-from mcore.resolve import Resolved
+from mcore.resolved import Resolved
 from mcore.taking import DTYPES, Dtype, Take
 from mcore.ui import engine, token, visitor
 from mcore.ui.answer import pause, queued

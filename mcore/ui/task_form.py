@@ -6,7 +6,7 @@ import streamlit as st
 
 from mcore.errors import QuestionError
 from mcore.hub.data import splits
-from mcore.resolve import ResolvedTask
+from mcore.resolved import ResolvedTask
 from mcore.tasks.reading import LANGUAGE
 from mcore.ui import draft, inputs, token
 from mcore.ui.engine import Standing

@@ -11,7 +11,7 @@ import streamlit as st
 from mcore import events, plan
 from mcore.jobs.queue import Job
 from mcore.paths.distances import base_key, distance_key
-from mcore.resolve import Endpoint
+from mcore.resolved import Endpoint
 from mcore.result import training
 from mcore.ui import draft
 from mcore.ui.engine import Standing, cancel, engine, enqueue
