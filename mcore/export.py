@@ -27,7 +27,8 @@ from mcore.exportcard import write_card
 from mcore.hub.push import check_token, push
 from mcore.limits import check_size
 from mcore.live.delta import merge, plain_name
-from mcore.live.model import Live, tensors_of
+from mcore.live.loading import tensors_of
+from mcore.live.model import Live
 from mcore.models import deltas
 from mcore.paths.laying import lay
 from mcore.plan import Orders, Point

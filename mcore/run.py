@@ -23,7 +23,8 @@ from mcore.layers import represented
 from mcore.layers.representing import represent
 from mcore.limits import check_size
 from mcore.live.blend import WeightSet, distance, gram
-from mcore.live.model import Live, check_finite, open_live, weights_of
+from mcore.live.loading import check_finite
+from mcore.live.model import Live, open_live, weights_of
 from mcore.live.reuse import Reuse
 from mcore.models import deltas
 from mcore.models.checkpoints import Checkpoint, look_at

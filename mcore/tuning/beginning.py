@@ -18,7 +18,8 @@ from mcore.errors import QuestionError
 from mcore.hub.remote import at_hand
 from mcore.live.blend import Apart, blend, distance
 from mcore.live.delta import add, changes, trained
-from mcore.live.model import built, check_finite, head_of, new_model, output_layer, tensors_of, tokenizer_of, weights_of
+from mcore.live.loading import built, check_finite, head_of, output_layer, tensors_of, tokenizer_of
+from mcore.live.model import new_model, weights_of
 from mcore.models import deltas
 from mcore.models.checkpoints import Checkpoint, look_at
 from mcore.models.methods import Structure

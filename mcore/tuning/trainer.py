@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from mcore.evaluation.evaluate import device
-from mcore.live.model import tensors_of
+from mcore.live.loading import tensors_of
 from mcore.question import Recipe
 from mcore.resolved import ResolvedRecipe
 from mcore.store import Store
