@@ -96,7 +96,6 @@ def _body(checkpoint: Checkpoint) -> float:
     return float(counted)
 
 
-
 def _vocabulary(resolved: Resolved, task: ResolvedTask) -> float:
     """Parameters that every token is multiplied with to predict it; a masked model is asked for one in seven."""
     config = resolved.a.looked_at.config

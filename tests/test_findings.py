@@ -13,7 +13,7 @@ from mcore.errors import McoreError, QuestionError
 from mcore.findings import report as reports
 from mcore.findings.answers import together as joined
 from mcore.findings.every import FINDINGS
-from mcore.findings.finding import Along, Answer, Effect, Outcome, outcome, together, verdict
+from mcore.findings.finding import Along, Answer, Effect, Outcome, _effect, outcome, together, verdict
 from mcore.findings.knowledge import EARLY, LATE, kept, steepest
 from mcore.findings.said import MARKS, effect_told, summary, verdict_told
 from mcore.question import Recipe, canonical
@@ -254,6 +254,27 @@ class TestFile:
             told().effects[0].mean = 3
 
 
+class TestShipped:
+    """The run that ships with the app."""
+
+    def test_it_asked_all_that_the_app_asks(self):
+        there = reports.shipped()
+        assert list(there.findings) == list(FINDINGS)
+        for id, finding in FINDINGS.items():
+            asked = {name: canonical(one) for name, one in there.findings[id].questions.items()}
+            assert asked == {name: canonical(one) for name, one in finding.study.questions.items()} and not there.findings[id].missed
+
+    def test_its_effects_and_verdicts_follow_from_its_values(self):
+        for id, entry in reports.shipped().findings.items():
+            by_seed: dict = {}
+            for row in entry.rows:
+                by_seed.setdefault(row.seed, {})[row.panel, row.x] = row.value
+            for part, effect in zip(FINDINGS[id].parts, entry.effects, strict=True):
+                again = _effect(part, by_seed)
+                assert (again.says, again.verdict, again.interval.n) == (effect.says, effect.verdict, effect.n)
+                assert (again.interval.mean, again.interval.low, again.interval.high) == pytest.approx((effect.mean, effect.low, effect.high), abs=1e-4)
+
+
 class TestWords:
     def test_an_effect_is_told_with_its_sign_and_the_digits_that_its_interval_carries(self):
         effect = told().effects[0]
@@ -267,6 +288,8 @@ class TestWords:
         assert verdict_told(parts) == f": both parts of the claim, over {['', '', 'two', 'three', 'four', 'five'][FINDINGS['F3'].seeds]} seeds."
         assert "one shown, one opposite" in verdict_told((parts[0], parts[1].model_copy(update={"verdict": "opposite"})))
         assert verdict_told(parts[:1]).endswith("lies on the side of the claim.")
+        missing = [one.model_copy(update={"verdict": "not shown"}) for one in parts]
+        assert verdict_told(missing).startswith(": neither part of the claim") and verdict_told([*missing, missing[0]]).startswith(": no part of the claim")
 
     def test_the_terminal_has_a_line_for_each_effect(self):
         lines = summary(reports.report({"F3": told()}, None, 0))

@@ -49,6 +49,16 @@ def test_what_it_will_cost_counts_a_shared_model_once_and_what_is_there_not_at_a
     assert after["seed 2"] == 0 and 0 < after["seed 1"] < before["seed 1"]
 
 
+def test_layers_that_are_looked_at_cost_too(study, store):
+    question = study.questions["seed 1"]
+    looked = Study({"layers": question.model_copy(update={"probes": [*question.probes, "cka"]})})
+    assert expected(looked, store)["layers"] > expected(study, store)["seed 1"]
+    list(run(question, store))
+    assert expected(study, store)["seed 1"] == 0 < expected(looked, store)["layers"]
+    list(run(looked.questions["layers"], store))
+    assert expected(looked, store)["layers"] == 0
+
+
 def test_the_time_left_is_that_of_all_questions(study, store):
     before = expected(study, store)
     told = list(run_study(study, store))

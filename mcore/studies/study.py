@@ -15,6 +15,7 @@ from typing import Any
 
 from mcore.errors import McoreError, QuestionError
 from mcore.estimate import cost
+from mcore.layers import represented
 from mcore.paths import curvefile
 from mcore.progress import Progress
 from mcore.question import Experiment, as_written, canonical, fingerprint, parse
@@ -70,6 +71,7 @@ def _missing(resolved: Resolved, store: Store, counted: set[str]) -> float:
     trained = {end.side: end.fingerprint in counted or store.folder(end.fingerprint) is not None for end in ends}
     fitted = resolved.route.fingerprint in counted or not curvefile.missing(resolved, store)
     counted |= {end.fingerprint for end in ends} | {resolved.route.fingerprint}
-    if not points and all(trained.values()):
+    looks = len(represented.pending(represented.keys(resolved), store))
+    if not points and not looks and all(trained.values()):
         return 0.0
-    return cost(resolved, trained, points, fitted=fitted).seconds
+    return cost(resolved, trained, points, fitted=fitted, looks=looks).seconds
