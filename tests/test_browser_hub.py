@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from app_in_browser import running_app
-from hub_server import Hub, hub
+from hub_server import Fault, Hub, hub
 
 from mcore.link import link, unlink
 from mcore.question import parse
@@ -54,3 +54,15 @@ def test_two_repositories_are_looked_at_fetched_and_compared(page: Page, hub_app
     expect(page.get_by_text("from the store, computed in")).to_be_visible(timeout=120_000)
     page.get_by_role("tab", name="Reproduce").click()
     expect(page.get_by_text("What it stood for")).to_be_visible()
+
+
+def test_a_page_that_waits_for_the_hub_can_be_left(page: Page, hub_app: str, server: Hub) -> None:
+    server.put("org/slow", {"config.json": b"{}"})
+    slow = Fault("org/slow", wait=25.0)
+    server.faults.append(slow)
+    question = parse({"version": 1, "a": "hub:org/slow", "b": "builtin:austen@0", "tasks": [{"task": "builtin:speech"}], "points": 3})
+    page.goto(f"{hub_app}/Compare?{link(question)}")
+    expect(page.get_by_text("On the Hub: looking at org/slow")).to_be_visible()
+    page.get_by_role("link", name="Home").click()
+    expect(page.get_by_role("heading", name="Are two fine-tuned models connected?")).to_be_visible(timeout=10_000)
+    server.faults.remove(slow)

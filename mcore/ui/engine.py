@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,8 @@ from mcore.store import Store
 from mcore.studies.study import Study, to_json
 from mcore.taking import Take
 from mcore.threads import give_way
-from mcore.ui import html, visitor
+from mcore.ui import visitor
+from mcore.ui.waiting import patiently
 
 REFUSED = "mc.refused"  # in the session: why the queue did not take the last question
 
@@ -86,8 +86,7 @@ class Standing:
 def standing(question: Experiment) -> Standing:
     """Raises ``QuestionError`` where the question cannot be answered. Computes nothing."""
     check(question, profile())  # before anything that the question names is looked for
-    with _waiting(question):
-        resolved, here = _resolved(canonical(question), _stamp(question), access.private_part()), engine()
+    resolved, here = _resolved_soon(question), engine()
     check_size(resolved, profile())
     keys = []
     for i in range(len(resolved.tasks)):
@@ -124,7 +123,7 @@ def result(now: Standing) -> dict:
 def resolved(question: Experiment) -> Resolved:
     """The question with its names resolved, remembered like those that are asked. Raises ``QuestionError``."""
     check(question, profile())
-    return _resolved(canonical(question), _stamp(question), access.private_part())
+    return _resolved_soon(question)
 
 
 def submit(now: Standing) -> None:
@@ -184,16 +183,22 @@ def _collected(question: str, stamp: str, part: str | None, stored: int, looked:
     return collect(_resolved(question, stamp, part), engine().store)
 
 
-def _waiting(question: Experiment) -> AbstractContextManager:
-    """Says so where the Hub has to be asked first."""
+def _resolved_soon(question: Experiment) -> Resolved:
+    """At once where nothing of it stands on the Hub; else the page says what is looked for there."""
+    asked = canonical(question), _stamp(question), access.private_part()
+    told = _on_the_hub(question)
+    return patiently(lambda: _resolved(*asked), f"On the Hub: {told} …") if told else _resolved(*asked)
+
+
+def _on_the_hub(question: Experiment) -> str:
+    """What of it stands there; nothing where nothing does."""
     ends = (question.a, question.b)
     bases = [end.base if isinstance(end, Recipe) else end for end in ends]
     data = [end.task.task for end in ends if isinstance(end, Recipe)] + [task.task for task in question.tasks]
     data += [question.representation.task.task] if question.representation and question.representation.task else []
     models, rows = (list(dict.fromkeys(one[4:] for one in named if one.startswith("hub:") and one != "hub:?")) for named in (bases, data))
     told = [f"looking at {' and '.join(models)}"] if models else []
-    told += [f"reading rows of {' and '.join(rows)}"] if rows else []
-    return st.spinner(html.plain_label(f"On the Hub: {', '.join(told)} …")) if told else nullcontext()
+    return ", ".join(told + ([f"reading rows of {' and '.join(rows)}"] if rows else []))
 
 
 def _stamp(question: Experiment) -> str:

@@ -18,6 +18,7 @@ from mcore.question import Endpoint, Experiment, Recipe
 from mcore.sources import look
 from mcore.ui.engine import Standing
 from mcore.ui.html import show, table, text
+from mcore.ui.waiting import patiently
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8", "F8_E5M2": "float8"}
 MOST_LABELS = 4  # that a card names
@@ -86,8 +87,9 @@ def at(name: str, side: str) -> Checkpoint | None:
     """What stands at an address, None where it cannot be looked at; nor is anything that a host has on its own disk."""
     if profile().hosted and name.startswith("local:"):
         return None
+    part = private_part()
     try:
-        return _looked(name, side, private_part()) if name.startswith("hub:") else look(name, side)
+        return patiently(lambda: _looked(name, side, part)) if name.startswith("hub:") else look(name, side)
     except QuestionError:
         return None
 

@@ -23,9 +23,9 @@ from mcore.studies.history import PLACE, History
 from mcore.studies.pretraining import MOST_CHOSEN, MOST_SEEDS
 from mcore.tasks import rows as tasks
 from mcore.ui import addresses, draft, inputs
-from mcore.ui.html import plain_label
 from mcore.ui.limits import at_home
 from mcore.ui.sweep_view import View, chosen, number, read, written
+from mcore.ui.waiting import patiently
 
 ON_THE_HUB = {
     "hub:google/multiberts-seed_0-step_{step}k": "MultiBERTs seed 0, on the Hub",
@@ -59,16 +59,20 @@ def known_history(view: View) -> History:
         raise QuestionError("base", "this host opens no files of its own", f"use what ships with the app or stands on the Hub, or {at_home_instead()}")
     if not name.startswith("hub:"):
         return histories.history(name)
-    with st.spinner(plain_label(f"On the Hub: looking for the steps of {name.removeprefix('hub:')} …")):
-        try:
-            if not reachable():
-                right = "choose a family that ships with the app, or try again in half a minute"
-                raise NoAnswer("base", f"the Hub did not answer for {name}: there is no network", right)
-            return _asked_for(name, access.private_part())
-        except NoAnswer:
-            if PLACE not in name:
-                raise
-            return histories.history(name, stranded=True)
+    part = access.private_part()
+
+    def looked_for() -> History:
+        if not reachable():
+            right = "choose a family that ships with the app, or try again in half a minute"
+            raise NoAnswer("base", f"the Hub did not answer for {name}: there is no network", right)
+        return _asked_for(name, part)
+
+    try:
+        return patiently(looked_for, f"On the Hub: looking for the steps of {name.removeprefix('hub:')} …")
+    except NoAnswer:
+        if PLACE not in name:
+            raise
+        return histories.history(name, stranded=True)
 
 
 @st.cache_data(show_spinner=False, ttl=600, max_entries=64)
