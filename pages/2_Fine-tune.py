@@ -1,6 +1,6 @@
 """Two recipes side by side, and how their training goes."""
 
-from mcore.ui.finetune import finetune
+from mcore.ui.finetune.page import finetune
 from mcore.ui.guard import guarded
 from mcore.ui.theme import set_up
 

@@ -30,7 +30,7 @@ from mcore.resolve import resolve
 from mcore.sources import look
 from mcore.store import Store
 from mcore.ui import visitor
-from mcore.ui.token import NO_TOKEN
+from mcore.ui.forms.token import NO_TOKEN
 
 TOKEN, OTHER = "hf_onlyforthisvisitor123", "hf_anothervisitors456"
 

@@ -15,7 +15,7 @@ from mcore.link import unlink
 from mcore.run import run
 from mcore.store import Store
 from mcore.studies.history import history
-from mcore.ui.sweep_view import View, sweep, written
+from mcore.ui.pretraining.view import View, sweep, written
 
 pytest.importorskip("playwright")
 from playwright.sync_api import Page, expect

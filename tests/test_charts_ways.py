@@ -17,7 +17,7 @@ from mcore.names import nats
 from mcore.paths.along import extremes, mean_loss, positions
 from mcore.paths.ways import NAMES, TOLD, between, conclusion, endpoints, ends, short, subject
 from mcore.question import PathSpec
-from mcore.ui.suggestions import suggestion
+from mcore.ui.compare.suggestions import suggestion
 
 CURVE = {"kind": "bezier", "bends": 1}
 MOVED = {"kind": "partial", "move": ["attention"]}

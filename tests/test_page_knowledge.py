@@ -23,7 +23,7 @@ from mcore.resolve import resolve
 from mcore.store import Store
 from mcore.tuning.cartography import MEASURES
 from mcore.ui import draft
-from mcore.ui.view import TABS, View, read, written
+from mcore.ui.knowledge.view import TABS, View, read, written
 
 KNOWLEDGE = "pages/3_Knowledge.py"
 TWO = [{"task": "builtin:speech", "limit": 64}, {"task": "builtin:speech", "split": "test", "limit": 48}]

@@ -21,9 +21,9 @@ from mcore.layers.representation import layer_names
 from mcore.question import Experiment, as_written, parse
 from mcore.resolve import resolve
 from mcore.store import Store
-from mcore.ui.layers_form import PATH
+from mcore.ui.compare.representations import csv_of
+from mcore.ui.forms.layers import PATH
 from mcore.ui.progress import progress
-from mcore.ui.representations import csv_of
 
 LAYERS = layer_names(4)
 ASKED = question(probes=["loss", "accuracy", "cka", "readout"])

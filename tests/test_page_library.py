@@ -20,8 +20,8 @@ from mcore.question import as_written, parse
 from mcore.resolve import resolve
 from mcore.result import collect
 from mcore.store import Store
-from mcore.ui import imported
 from mcore.ui.export import json_of
+from mcore.ui.library import imported
 
 LIBRARY = "pages/7_Library.py"
 

@@ -17,8 +17,8 @@ from mcore.paths import lengths
 from mcore.question import BELONGS, Experiment, as_written, canonical
 from mcore.resolve import resolve
 from mcore.store import Store
-from mcore.ui.path_form import common_base
-from mcore.ui.paths import alignment_told, barrier_removed
+from mcore.ui.compare.paths import alignment_told, barrier_removed
+from mcore.ui.forms.path import common_base
 
 KINDS = {
     "bezier": {"kind": "bezier", "bends": 2, "steps": 9, "rows": "half-1", "train": "last:1"},

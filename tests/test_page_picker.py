@@ -13,7 +13,8 @@ from mcore.hub import search as hubsearch
 from mcore.link import unlink
 from mcore.store import Store
 from mcore.tasks import rows as tasks
-from mcore.ui import addresses, hub_form
+from mcore.ui import addresses
+from mcore.ui.forms import hub as hub_form
 
 BASES = {"a": "builtin:austen@1000", "b": "builtin:austen@7000"}  # two masked language models
 

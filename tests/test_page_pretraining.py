@@ -20,8 +20,8 @@ from mcore.store import Store
 from mcore.studies.history import history
 from mcore.studies.pretraining import MOST_CHOSEN, Sweep
 from mcore.studies.shipped_steps import shipped_steps
-from mcore.ui import sweep_view
-from mcore.ui.sweep_view import View, chosen, read, written
+from mcore.ui.pretraining import view as sweep_view
+from mcore.ui.pretraining.view import View, chosen, read, written
 
 PAGE = "pages/4_Pre-training.py"
 SMALL = {"steps": "0,100", "seeds": "2", "rows": "40", "points": "3", "train": "5"}

@@ -17,7 +17,7 @@ from mcore.question import as_written
 from mcore.resolved import Resolved
 from mcore.store import Store
 from mcore.taking import Take
-from mcore.ui import take as form
+from mcore.ui.compare import take as form
 
 LIBRARY = "pages/7_Library.py"
 

@@ -19,7 +19,8 @@ from mcore.link import pack
 from mcore.question import Experiment, as_written
 from mcore.resolve import resolve
 from mcore.store import Store
-from mcore.ui import addresses, suggestions
+from mcore.ui import addresses
+from mcore.ui.compare import suggestions
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def test_the_next_step_changes_the_question(store: Store, jobs: Jobs) -> None:
 
 def test_pages_load_no_torch() -> None:
     code = (
-        "import sys, mcore.ui.home, mcore.ui.compare; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+        "import sys, mcore.ui.home, mcore.ui.compare.page; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=HOME, env=os.environ, check=True

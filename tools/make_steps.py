@@ -23,7 +23,7 @@ from mcore.studies import bystep
 from mcore.studies.history import history
 from mcore.studies.shipped_steps import RESULT
 from mcore.studies.studying import run_study
-from mcore.ui.sweep_view import View, sweep
+from mcore.ui.pretraining.view import View, sweep
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ from mcore import presets
 from mcore.names import endpoint_name
 from mcore.question import Experiment, Recipe, as_written, parse
 from mcore.ui import address, engine
-from mcore.ui.answer import answer, shipped
+from mcore.ui.compare.answer import answer, shipped
 from mcore.ui.engine import Standing
 from mcore.ui.how import how_it_works
 from mcore.ui.html import rich, show, text
-from mcore.ui.keeping import keeping
+from mcore.ui.library.keeping import keeping
 from mcore.ui.limits import at_home, limits, running_button
 
 COMPARE = "pages/1_Compare.py"

@@ -1,0 +1,1 @@
+"""The Fine-tune page: two recipes and how their training goes."""

@@ -1,0 +1,1 @@
+"""Inputs that write into the draft of the question: models, recipes, tasks, paths."""

@@ -1,0 +1,1 @@
+"""The Knowledge page: the flow, every example, forgetting, who knows what."""

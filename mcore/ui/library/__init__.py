@@ -1,0 +1,1 @@
+"""The Library page, and what is kept on this machine."""

@@ -1,0 +1,1 @@
+"""The Pre-training page: a sweep over steps, asked and shown."""
