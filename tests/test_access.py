@@ -351,7 +351,7 @@ def test_a_private_result_is_not_shown_to_who_cannot_read_its_models(asked, app_
     pinned = page(resolved.experiment)
     for app in (theirs, pinned, give(page(asked), OTHER)):
         assert "from the store" not in words(app) and "there is no repository org/model-a" in words(app)
-    assert resolved.fingerprint[:12] not in words(page(file="pages/7_Library.py"))
+    assert resolved.fingerprint[:12] not in words(page(file="pages/6_Library.py"))
 
 
 @pytest.mark.parametrize("typed", ["hf_with space", "hf_line\nbreak", "hf_ünïcode_12", "short", "x" * 201, '"quoted_token"'])

@@ -23,7 +23,7 @@ from mcore.store import Store
 from mcore.ui.export import json_of
 from mcore.ui.library import imported
 
-LIBRARY = "pages/7_Library.py"
+LIBRARY = "pages/6_Library.py"
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from mcore.store import Store
 from mcore.taking import Take
 from mcore.ui.compare import take as form
 
-LIBRARY = "pages/7_Library.py"
+LIBRARY = "pages/6_Library.py"
 
 
 @pytest.fixture

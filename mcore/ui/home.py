@@ -65,7 +65,7 @@ def _way_on(question: Experiment) -> None:
          "The [barrier] between two [seed]s at each [pre-training step]; and how well two tasks are kept between a model of each."),
         ("pages/5_Findings.py", "Test the paper's findings", ":material/science:",
          "Seven claims about [path]s between minima, each with an experiment, its effect over [seed]s, and whether it shows here."),
-        ("pages/7_Library.py", "Find it again", ":material/folder_open:",
+        ("pages/6_Library.py", "Find it again", ":material/folder_open:",
          "All that was computed: notes, two results on one chart, files to share."),
     )  # fmt: skip
     show("<h2>The way on</h2>")

@@ -12,7 +12,7 @@ PAGES = (
     ("pages/3_Knowledge.py", "Knowledge"),
     ("pages/4_Pre-training.py", "Pre-training"),
     ("pages/5_Findings.py", "Findings"),
-    ("pages/7_Library.py", "Library"),
+    ("pages/6_Library.py", "Library"),
 )
 ABOUT = "**Mode Connectivity Explorer**: loss and task knowledge along paths between fine-tuned language models."
 

@@ -12,7 +12,7 @@ from mcore.ui.engine import engine
 from mcore.ui.html import show, text
 from mcore.ui.library import shelf
 
-LIBRARY = "pages/7_Library.py"
+LIBRARY = "pages/6_Library.py"
 AGES = {"Not used for 30 days": 30, "Not used for 7 days": 7, "Everything": None}
 
 
