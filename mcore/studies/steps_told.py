@@ -70,10 +70,10 @@ def snippet(sweep: Sweep) -> str:
     fields = {"bases": dict(sweep.bases), "task": dict(sweep.task), "other": sweep.other and dict(sweep.other), "seeds": sweep.seeds}
     fields |= {"training": dict(sweep.training), "limit": sweep.limit, "points": sweep.points}
     given = "".join(f"    {name}={value!r},\n" for name, value in fields.items() if value is not None)
-    return f"""from mcore import bystep
-from mcore.studies.pretraining import Sweep
-from mcore.resolve import resolve
+    return f"""from mcore.resolve import resolve
 from mcore.store import Store
+from mcore.studies import bystep
+from mcore.studies.pretraining import Sweep
 from mcore.studies.studying import run_study
 
 sweep = Sweep(
