@@ -17,7 +17,7 @@ from mcore.jobs.queue import Jobs
 from mcore.knowledge import grid as grids
 from mcore.knowledge.grid import GROUPS, ORDERS
 from mcore.knowledge.held import HELD, WITHIN
-from mcore.link import pack
+from mcore.link import pack, unlink
 from mcore.question import Experiment, as_written
 from mcore.resolve import resolve
 from mcore.store import Store
@@ -72,6 +72,12 @@ def test_a_finished_question_shows_the_flow_the_grid_and_every_row(made: grids.G
     first = int(made.right[0].sum())
     assert f"Of the {first} examples that A masters" in words(app) and "from the store" in words(app)
     assert "still mastered" in words(app) and 'data-told="A row is mastered' in words(app)
+
+
+def test_one_click_leads_to_what_the_layers_hold(made: grids.Grid) -> None:
+    way = next(link.proto for link in opened(question()).get("page_link") if link.proto.label == "What its layers hold")
+    asked, _, tab = way.query_string.partition("&tab=")
+    assert unlink(asked) == question() and tab == "Representations"
 
 
 def test_the_chart_and_the_grid_tell_the_result_in_words(made: grids.Grid) -> None:
