@@ -124,10 +124,11 @@ def _asked(now: Standing) -> None:
             a, b = (text(f"{side.upper()}  {endpoint_name(end)}", "end").replace("mc-end", f"mc-end mc-{side}")
                     for side, end in (("a", question.a), ("b", question.b)))  # fmt: skip
             show(a, b, differs(question, now, "quiet"))
-        if now.complete:
-            beside = address.query(question) | {"tab": "Representations"}
-            st.page_link(COMPARE, label="What its layers hold", query_params=beside, icon=":material/layers:")
-        _to_compare("Change it in Compare", question)
+        with st.container(width="content", gap="xsmall"):
+            _to_compare("Change it in Compare", question)
+            if now.complete:
+                beside = address.query(question) | {"tab": "Representations"}
+                st.page_link(COMPARE, label="What its layers hold", query_params=beside, icon=":material/layers:")
 
 
 def _to_compare(label: str, question: Experiment | None) -> None:
